@@ -1,0 +1,1 @@
+"""Where streamwf meets the systems around it."""

@@ -1,0 +1,1 @@
+"""Kafka: topics, the log, the changelog, clients."""

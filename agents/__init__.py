@@ -1,0 +1,1 @@
+"""The Faust host: workers that share the partitions of the workflows."""

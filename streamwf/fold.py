@@ -1,0 +1,161 @@
+"""The fold: from the record of a run and the next event of its log to the record after it.
+
+Pure: no clock, no I/O, no randomness, and no look at the definition. The executor decides and its
+event states what became; a request from outside is judged by the state that it meets. So the same
+log gives the same records for ever, whatever the code of the steps has become.
+"""
+
+from enum import StrEnum
+
+import msgspec
+from msgspec import UNSET
+
+from .events import (
+    CANCEL,
+    EXPIRED,
+    MOVED,
+    PAUSE,
+    REQUESTS,
+    RESUME,
+    RESUMED,
+    STARTED,
+    TRIGGER,
+    Event,
+    unpack_timers,
+)
+from .record import LIVE, MAX_OFFSETS, MAX_REQUESTS, TRANSITIONS, Record, State
+
+
+class Verdict(StrEnum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    RUN_IN_PROGRESS = "run_in_progress"
+    NO_SUCH_RUN = "no_such_run"
+    STALE = "stale"
+    STATE_FORBIDS = "state_forbids"
+
+
+_NO_OBJECT = msgspec.Raw(b"null")
+_AT_WORK = (State.INITIATED, State.RUNNING)
+_AFTER_WORK = TRANSITIONS[State.RUNNING] | {State.RUNNING}
+_ENTERS = (STARTED, MOVED)
+_SETS_TIMERS = (STARTED, MOVED, EXPIRED)
+_REQUESTED = {PAUSE: State.PAUSED, RESUME: State.RUNNING, CANCEL: State.CANCELLED}
+
+
+def fold(record: Record | None, event: Event, offset: int) -> tuple[Record | None, Verdict]:
+    """Judge one event and apply it.
+
+    record: the run that the event names; for a trigger the latest run of its foreign id.
+    offset: the event's place in the log.
+
+    Returns the record after the event, the same one if it was refused, and the verdict.
+    Raises UnreadableRecord if the event contradicts itself.
+    """
+    if event.type == TRIGGER:
+        return _trigger(record, event, offset)
+    if record is None or (event.runid and event.runid != record.run_id):
+        return record, Verdict.NO_SUCH_RUN
+    if event.type in REQUESTS:
+        return _request(record, event, offset)
+    if event.version != record.version:
+        return record, Verdict.STALE
+    return _result(record, event, offset)
+
+
+def _trigger(record: Record | None, event: Event, offset: int) -> tuple[Record | None, Verdict]:
+    if record is not None:
+        if record.run_id == event.runid:
+            return record, Verdict.DUPLICATE
+        if record.state in LIVE:
+            return record, Verdict.RUN_IN_PROGRESS
+    return (
+        Record(
+            foreign_id=event.subject,
+            run_id=event.runid,
+            status=event.status,
+            state=State.INITIATED,
+            version=1,
+            object=_NO_OBJECT if event.data is UNSET else event.data,
+            created_at=event.time,
+            updated_at=event.time,
+            due_at=event.startat or event.time,
+            offsets=(offset,),
+        ),
+        Verdict.ACCEPTED,
+    )
+
+
+def _request(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]:
+    if event.id in record.requests:
+        return record, Verdict.DUPLICATE
+    state = _REQUESTED[event.type]
+    if state not in TRANSITIONS[record.state] or (
+        event.type == RESUME and record.state is not State.PAUSED
+    ):
+        return record, Verdict.STATE_FORBIDS
+    changed = _steered(record, event, offset, state)
+    requests = (*record.requests, event.id)[-MAX_REQUESTS:]
+    return msgspec.structs.replace(changed, requests=requests), Verdict.ACCEPTED
+
+
+def _steered(record: Record, event: Event, offset: int, state: State) -> Record:
+    """The record in another state, with status and object as they were."""
+    failed = record.error is not None
+    resumed = state is State.RUNNING
+    live = state in LIVE
+    return msgspec.structs.replace(
+        record,
+        state=state,
+        version=record.version + 1,
+        updated_at=event.time,
+        # Resuming after errors tries at once and counts from nought; any other wait goes on.
+        due_at=(event.time if resumed and failed else record.due_at) if live else None,
+        attempt=0 if resumed else record.attempt,
+        error=None if resumed else record.error,
+        reason=event.reason,
+        timers=record.timers if live else (),
+        resume_at=event.resumeat,
+        offsets=_more(record.offsets, offset),
+    )
+
+
+def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]:
+    if event.type == RESUMED:
+        if record.state is not State.PAUSED:
+            return record, Verdict.STATE_FORBIDS
+        return _steered(record, event, offset, State.RUNNING), Verdict.ACCEPTED
+    state = event.state or State.RUNNING
+    if record.state not in _AT_WORK or state not in _AFTER_WORK:
+        return record, Verdict.STATE_FORBIDS
+    timers = unpack_timers(event.timers) if event.type in _SETS_TIMERS else record.timers
+    return (
+        Record(
+            foreign_id=record.foreign_id,
+            run_id=record.run_id,
+            status=event.status or record.status,
+            state=state,
+            version=record.version + 1,
+            object=record.object if event.data is UNSET else event.data,
+            created_at=record.created_at,
+            updated_at=event.time,
+            due_at=event.dueat,
+            entered=record.entered or event.type in _ENTERS,
+            attempt=event.attempt,
+            error=event.failure,
+            reason=event.reason,
+            timers=timers if state in LIVE else (),
+            resume_at=event.resumeat,
+            offsets=_more(record.offsets, offset),
+            requests=record.requests,
+        ),
+        Verdict.ACCEPTED,
+    )
+
+
+def _more(offsets: tuple[int, ...], offset: int) -> tuple[int, ...]:
+    if len(offsets) < MAX_OFFSETS:
+        return (*offsets, offset)
+    return (*offsets[1 - MAX_OFFSETS :], offset)

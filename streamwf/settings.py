@@ -1,0 +1,92 @@
+"""Settings: by flag, by environment, in code, in that order of precedence."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import InvalidSettings
+
+
+class Settings(BaseSettings):
+    """How a host runs. Each field can be set as STREAMWF_<NAME> in the environment.
+
+    What is passed in code is the default that the environment and flags override; see `load`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STREAMWF_", extra="forbid", populate_by_name=True)
+
+    brokers: str = Field(
+        default="127.0.0.1:9092",
+        validation_alias=AliasChoices("STREAMWF_BROKERS", "KAFKA_BROKERS"),
+        description="Kafka brokers, HOST:PORT separated by commas",
+    )
+    adapters: str = Field(
+        default="memory",
+        validation_alias=AliasChoices("STREAMWF_ADAPTERS", "WORKFLOW_ADAPTERS"),
+        pattern="^(memory|kafka)$",
+        description="what `streamwf dev` runs on: memory or kafka",
+    )
+    app_id: str = Field(
+        default="streamwf",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="the name of the worker group; its workers share the partitions",
+    )
+    topic_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,80}$",
+        description="put before the name of every topic",
+    )
+    partitions: int = Field(default=8, ge=1, le=10_000, description="shards of each workflow")
+    replication_factor: int = Field(default=1, ge=1, description="of topics that are created")
+    standby_replicas: int = Field(
+        default=0, ge=0, description="workers that keep a copy of each table"
+    )
+    data_dir: Path = Field(default=Path(".streamwf"), description="where a worker keeps its tables")
+    web_host: str = Field(default="127.0.0.1", description="address to listen on")
+    web_port: int = Field(
+        default=6066, ge=0, le=65_535, description="port to listen on; 0 for a free one"
+    )
+    advertise: str | None = Field(
+        default=None, description="URL at which other workers reach this one"
+    )
+    checkpoint_interval: timedelta = Field(
+        default=timedelta(milliseconds=250), description="how often changed rows are made durable"
+    )
+    session_timeout: timedelta = Field(
+        default=timedelta(seconds=10), description="a worker that is silent for so long is replaced"
+    )
+    shutdown_grace: timedelta = Field(
+        default=timedelta(seconds=5),
+        description="what steps in progress get to finish in at a stop",
+    )
+    max_record_bytes: int = Field(
+        default=1_000_000,
+        ge=1_000,
+        le=50_000_000,
+        description="the largest record that is accepted",
+    )
+    threads: int = Field(default=64, ge=1, description="threads for steps that are plain functions")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+
+def load(flags: dict[str, Any] | None = None, code: Settings | None = None) -> Settings:
+    """Settings from flags, then the environment, then those given in code, then the defaults.
+
+    flags: those that were really given, by field name; None counts as not given.
+
+    Raises InvalidSettings, with every mistake.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        environment = Settings()
+        merged = {} if code is None else code.model_dump(include=code.model_fields_set)
+        merged |= environment.model_dump(include=environment.model_fields_set)
+        return Settings.model_validate({**merged, **given})
+    except ValidationError as error:
+        mistakes = "\n".join(
+            f"- {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise InvalidSettings(mistakes=mistakes) from None

@@ -1,0 +1,94 @@
+"""The near part of a shard's agenda, in memory; the rest waits in the table.
+
+What is due before the horizon is held here, each entry once; what is due later is read from the
+table, window by window, as the horizon moves on. So a scan costs what is due and never what
+waits. Entries of rows that no checkpoint has written yet are remembered on the side.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from .agenda import Entry, Kind, entries
+from .ports import ShardTable
+from .record import Record
+
+#: How far ahead the agenda is read from the table.
+WINDOW = timedelta(seconds=2)
+
+#: How many due entries are read from the table at a time.
+DUE_LIMIT = 20_000
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Timetable:
+    """What comes due next in a shard. latest: gives the latest run of a foreign id."""
+
+    def __init__(self, table: ShardTable, latest: Callable[[str], Record | None]) -> None:
+        self._table = table
+        self._latest = latest
+        self._horizon = _BEGINNING
+        self._heap: list[tuple[datetime, int, str, Kind, str]] = []
+        self._numbers = itertools.count()
+        self._unwritten: list[tuple[datetime, str]] = []
+        self._writing: list[tuple[datetime, str]] = []
+
+    def add(self, foreign_id: str, entry: Entry) -> None:
+        """Note an entry of a run that has just been folded and is due in the future."""
+        if entry.due_at < self._horizon:
+            self._push(foreign_id, entry)
+        else:
+            self._unwritten.append((entry.due_at, foreign_id))
+
+    def due(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
+        """Take out what has come due, leaving out what does not hold any more."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due_at, _, foreign_id, kind, name = heapq.heappop(heap)
+            record = self._latest(foreign_id)
+            if record is not None and Entry(due_at, kind, name) in entries(record):
+                yield record, kind, name
+
+    def scan(self, now: datetime) -> None:
+        """Move the horizon on to a window from now, and hold what is due before it."""
+        until = now + WINDOW
+        if until <= self._horizon:
+            return
+        found = self._table.due(self._horizon, until, DUE_LIMIT)
+        if len(found) >= DUE_LIMIT:
+            until = found[-1][0] + timedelta(microseconds=1)
+        found += (
+            (due_at, foreign_id)
+            for due_at, foreign_id in (*self._writing, *self._unwritten)
+            if self._horizon <= due_at < until
+        )
+        for due_at, foreign_id in found:
+            self._hold(due_at, foreign_id)
+        self._horizon = until
+
+    def _hold(self, due_at: datetime, foreign_id: str) -> None:
+        record = self._latest(foreign_id)
+        if record is not None:
+            for entry in entries(record):
+                if entry.due_at == due_at:
+                    self._push(foreign_id, entry)
+
+    def _push(self, foreign_id: str, entry: Entry) -> None:
+        heapq.heappush(
+            self._heap, (entry.due_at, next(self._numbers), foreign_id, entry.kind, entry.name)
+        )
+
+    # ---- in step with the shard's checkpoints
+
+    def writing(self) -> None:
+        """A checkpoint is about to write all rows that have changed."""
+        self._writing, self._unwritten = self._unwritten, []
+
+    def written(self) -> None:
+        self._writing = []
+
+    def not_written(self) -> None:
+        self._unwritten[:0] = self._writing
+        self._writing = []

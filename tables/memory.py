@@ -1,0 +1,60 @@
+"""A shard's table in memory: for development, tests and looking aside."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sortedcontainers import SortedDict, SortedSet
+
+from streamwf.ports import Checkpoint
+from streamwf.record import Record
+from streamwf.tables import timers
+
+
+class MemoryTable:
+    """Implements `streamwf.ports.ShardTable`."""
+
+    def __init__(self) -> None:
+        self.position: int | None = None
+        self._rows: SortedDict[str, Record] = SortedDict()
+        self._timers: SortedSet[bytes] = SortedSet()
+        self._run_ids: dict[str, str] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Apply a checkpoint."""
+        for change in checkpoint.changes:
+            if change.before is not None:
+                self._timers.difference_update(timers.keys(change.before))
+                self._counts[change.before.status, change.before.state] -= 1
+            if change.after is None:
+                self._rows.pop(change.key, None)
+                continue
+            self._rows[change.key] = change.after
+            self._run_ids[change.after.run_id] = change.after.foreign_id
+            self._timers.update(timers.keys(change.after))
+            self._counts[change.after.status, change.after.state] += 1
+        self.position = checkpoint.position
+
+    def get(self, key: str) -> Record | None:
+        return self._rows.get(key)
+
+    def foreign_id_of(self, run_id: str) -> str | None:
+        return self._run_ids.get(run_id)
+
+    def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
+        found: list[tuple[datetime, str]] = []
+        for key in self._timers.irange(
+            timers.instant_key(start), timers.instant_key(end), inclusive=(True, False)
+        ):
+            due = timers.read(key)
+            if len(found) >= limit and due[0] != found[-1][0]:
+                break
+            found.append(due)
+        return found
+
+    def scan(self, start: str) -> Iterable[tuple[str, Record]]:
+        return [(key, self._rows[key]) for key in self._rows.irange(start)]
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        return self._counts

@@ -1,0 +1,161 @@
+"""The runs table of one shard: RocksDB, in the image of its changelog.
+
+What lies in it, by the first byte of the key: `r` runs, with all of a foreign id side by side;
+`d` the agenda (timers.py); `i` from run id to foreign id; `m` what the table is as of. A batch
+holds the rows of whole checkpoints together with their position and the changelog's offset, so
+that the store never holds what the changelog does not.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
+
+from streamwf.ports import Change
+from streamwf.record import Record, decode_record
+from streamwf.tables import timers
+
+_ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
+
+#: Shared by all shards of the process: bytes of cached blocks, and of rows not yet in files.
+_CACHE_BYTES = 64 << 20
+_BUFFER_BYTES = 96 << 20
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """What a table is as of.
+
+    table_id: which incarnation of the changelog it is the image of.
+    marker: the offset, in the changelog, of the latest position marker that it holds.
+    position: the offset of the next event to fold.
+    """
+
+    table_id: str
+    marker: int
+    position: int
+    counts: list[tuple[str, str, int]] = []
+
+
+class Memory:
+    """What the RocksDB stores of a process share."""
+
+    def __init__(self) -> None:
+        self.cache = Cache(_CACHE_BYTES)
+        self.buffers = WriteBufferManager(_BUFFER_BYTES, False)
+
+
+class RunsTable:
+    """Implements `streamwf.ports.ShardTable`."""
+
+    def __init__(self, path: Path, memory: Memory) -> None:
+        self._path = path
+        self._memory = memory
+        self._open()
+
+    def _open(self) -> None:
+        self._path.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_manager(self._memory.buffers)
+        options.set_keep_log_file_num(2)
+        blocks = BlockBasedOptions()
+        blocks.set_block_cache(self._memory.cache)
+        blocks.set_bloom_filter(10, False)
+        blocks.set_cache_index_and_filter_blocks(True)
+        options.set_block_based_table_factory(blocks)
+        self._db = Rdict(str(self._path), options=options)
+        stored = self._db.get(_AS_OF)
+        self.as_of = None if stored is None else msgspec.msgpack.decode(stored, type=AsOf)
+        counts = self.as_of.counts if self.as_of else []
+        self._counts = Counter({(status, state): count for status, state, count in counts})
+
+    @property
+    def position(self) -> int | None:
+        return None if self.as_of is None else self.as_of.position
+
+    def wipe(self) -> None:
+        """Start again with nothing."""
+        self.close()
+        shutil.rmtree(self._path)
+        self._open()
+
+    def close(self) -> None:
+        self._db.close()
+
+    # ---- writing
+
+    def write(self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf) -> None:
+        """Write changes, with the JSON of each row, in one batch with what they are as of."""
+        batch = WriteBatch(raw_mode=True)
+        for change, row in zip(changes, rows, strict=True):
+            self._put(batch, change, row)
+        counts = [(*pair, count) for pair, count in self._counts.items() if count]
+        self.as_of = msgspec.structs.replace(as_of, counts=counts)
+        batch.put(_AS_OF, msgspec.msgpack.encode(self.as_of))
+        self._db.write(batch)
+
+    def _put(self, batch: WriteBatch, change: Change, row: bytes | None) -> None:
+        key, before, after = _ROW + change.key.encode(), change.before, change.after
+        was = set(timers.keys(before)) if before is not None else set()
+        if before is not None:
+            self._counts[before.status, before.state] -= 1
+        if after is None or row is None:
+            batch.delete(key)
+        else:
+            self._counts[after.status, after.state] += 1
+            batch.put(key, row)
+            if before is None or before.run_id != after.run_id:
+                batch.put(_RUN_ID + after.run_id.encode(), after.foreign_id.encode())
+            for timer in timers.keys(after):
+                if timer in was:
+                    was.discard(timer)
+                else:
+                    batch.put(timer, b"")
+        for timer in was:
+            batch.delete(timer)
+
+    # ---- reading
+
+    def get(self, key: str) -> Record | None:
+        row = self._db.get(_ROW + key.encode())
+        return None if row is None else decode_record(row)
+
+    def foreign_id_of(self, run_id: str) -> str | None:
+        found = self._db.get(_RUN_ID + run_id.encode())
+        return None if found is None else found.decode()
+
+    def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
+        found: list[tuple[datetime, str]] = []
+        stop = timers.instant_key(end)
+        for key, _ in self._items(timers.instant_key(start)):
+            if key >= stop:
+                break
+            due = timers.read(key)
+            if len(found) >= limit and due[0] != found[-1][0]:
+                break
+            found.append(due)
+        return found
+
+    def scan(self, start: str) -> Iterator[tuple[str, Record]]:
+        for key, row in self._items(_ROW + start.encode()):
+            if not key.startswith(_ROW):
+                return
+            yield key[1:].decode(), decode_record(row)
+
+    def rows(self) -> Iterable[tuple[str, bytes]]:
+        """Every row as it is stored, in the order of the keys."""
+        for key, row in self._items(_ROW):
+            if not key.startswith(_ROW):
+                return
+            yield key[1:].decode(), row
+
+    def _items(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return cast("Iterator[tuple[bytes, bytes]]", iter(self._db.items(from_key=start)))
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        return self._counts

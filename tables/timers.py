@@ -1,0 +1,36 @@
+"""The timer table: what is due when, as keys that order by time.
+
+It is derived from the runs table, lies in the same store and is written in the same batches. It
+is read by windows of due time, so that a scan costs what is due and never what waits.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from streamwf.agenda import entries
+from streamwf.record import Record
+
+PREFIX = b"d"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_INSTANT = slice(len(PREFIX), len(PREFIX) + 8)
+
+
+def instant_key(due_at: datetime) -> bytes:
+    """Where entries that are due at an instant begin. Whole microseconds, big endian."""
+    return PREFIX + max((due_at - _EPOCH) // _MICROSECOND, 0).to_bytes(8, "big")
+
+
+def keys(record: Record) -> Iterable[bytes]:
+    """The keys of a run's agenda."""
+    waiting = entries(record)
+    if not waiting:
+        return ()
+    foreign_id = record.foreign_id.encode()
+    return {instant_key(entry.due_at) + foreign_id for entry in waiting}
+
+
+def read(key: bytes) -> tuple[datetime, str]:
+    """(due time, foreign id) of a key."""
+    due_at = _EPOCH + int.from_bytes(key[_INSTANT], "big") * _MICROSECOND
+    return due_at, key[_INSTANT.stop :].decode()
