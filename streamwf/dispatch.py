@@ -41,7 +41,8 @@ class Dispatcher:
     """Runs the jobs of one shard and hands on each result.
 
     result: what to do with an event, called on the loop. recheck: called with a foreign id whose
-    job had to stand back for an earlier one that has now ended.
+    job had to stand back for an earlier one that has now ended. may_start: asked before each job;
+    while it says no, jobs wait until `go_on`.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Dispatcher:
         executor: Executor[Any, Any],
         result: Callable[[Record, Event], None],
         recheck: Callable[[str], None],
+        may_start: Callable[[], bool] | None = None,
     ) -> None:
         self._executor = executor
         self._result = result
         self._recheck = recheck
+        self._may_start = may_start
         self._lanes: dict[str, _Lane] = {}
         self._versions: dict[tuple[str, Kind, str], int] = {}
         self._busy: set[tuple[str, Kind, str]] = set()
@@ -81,6 +84,13 @@ class Dispatcher:
             versions.pop((foreign_id, Kind.TIMER, timer.name), None)
         if before.resume_at is not None:
             versions.pop((foreign_id, Kind.RESUME, ""), None)
+
+    def go_on(self) -> None:
+        """Take up jobs that wait, if they may start again."""
+        if self.queued and self.open and (self._may_start is None or self._may_start()):
+            for lane in self._lanes.values():
+                if lane.queue and not lane.starting:
+                    self._start(lane)
 
     @property
     def running(self) -> int:
@@ -123,7 +133,7 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         turn = 0
         try:
-            while lane.queue:
+            while lane.queue and (self._may_start is None or self._may_start()):
                 job = lane.queue.popleft()
                 self.queued -= 1
                 if lane.queue and not lane.starting and lane.runners < lane.limit:

@@ -90,6 +90,11 @@ class InvalidForeignId(RequestRefused):
 class InvalidQuery(RequestRefused):
     """{field} can't be read: {why}."""
 
+    def __init__(self, field: str, why: str, errors: list[dict[str, str]] | None = None) -> None:
+        """errors: each field that is wrong, if there are several, as for InvalidObject."""
+        wrong = errors or [{"field": field, "message": why}]
+        super().__init__(field=field, why=why, errors=wrong)
+
 
 class AwaitFailed(StreamwfError):
     """Run {run_id} will not reach {wanted}: it is {state} at {status}. {reason}"""
@@ -124,9 +129,25 @@ class PartitionMismatch(StreamwfError):
     shards: set partitions to {actual}, or use another topic prefix."""
 
 
+class TopicRefused(StreamwfError):
+    """The broker refused topic {topic!r}: {why}. Check the worker's rights and the broker's
+    limits, or create the topic by hand."""
+
+
+class LogShorterThanTables(StreamwfError):
+    """Topic {topic!r}, partition {partition}, ends at {end}, but the tables are as of {position}.
+    Was it deleted and made anew? Then `streamwf rebuild` makes the tables fit it."""
+
+
 class DataDirInUse(StreamwfError):
     """The data directory {path} is in use by another worker. Give each worker its own with
     --data-dir."""
+
+
+class CannotListen(StreamwfError):
+    """Can't listen on {host}:{port}: {cause}. Stop what listens there, or choose another port with
+    --web-port or STREAMWF_WEB_PORT (0 takes a free one), or another address with --web-host or
+    STREAMWF_WEB_HOST."""
 
 
 class WorkersRunning(StreamwfError):

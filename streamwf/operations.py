@@ -109,10 +109,12 @@ class Operations:
     def trigger_event(self, name: str, trigger: Trigger) -> Event:
         """The event of a request to start a run, checked against the definition.
 
-        Raises WorkflowNotFound, InvalidObject, UnknownStatus, TerminalStart, InvalidForeignId and
-        RecordTooLarge.
+        Raises WorkflowNotFound, InvalidObject, UnknownStatus, TerminalStart, InvalidForeignId,
+        InvalidQuery and RecordTooLarge.
         """
         workflow = self.workflow(name)
+        if trigger.start_at is not None and trigger.start_at.tzinfo is None:
+            raise InvalidQuery(field="start_at", why="it has no time zone")
         status = workflow.check_start(trigger.status or "").name
         run_id = (
             derived_id(name, trigger.foreign_id, trigger.key) if trigger.key else str(uuid.uuid4())
@@ -128,9 +130,7 @@ class Operations:
             data=workflow.dump_checked(trigger.object),
             start_at=trigger.start_at,
         )
-        size = len(encode_event(event))
-        if size > self.host.max_record_bytes:
-            raise RecordTooLarge(what="object", size=size, limit=self.host.max_record_bytes)
+        self._check_size("object", event)
         return event
 
     async def trigger(self, name: str, trigger: Trigger) -> RunView:
@@ -158,10 +158,12 @@ class Operations:
         await self.host.append(name, event)
         return event.runid
 
-    async def steer(self, action: str, run_id: str, reason: str = "") -> RunView:
-        """Pause, resume or cancel a run.
+    async def steer(
+        self, action: str, run_id: str, reason: str = "", key: str | None = None
+    ) -> RunView:
+        """Pause, resume or cancel a run. key: makes a repeat harmless.
 
-        Raises RunNotFound, TransitionRefused and DeadlineExceeded.
+        Raises RunNotFound, TransitionRefused, RecordTooLarge and DeadlineExceeded.
         """
         shard, record = self._find(run_id)
         event = events.request(
@@ -169,10 +171,11 @@ class Operations:
             action,
             record.foreign_id,
             self.host.clock.now(),
-            event_id=str(uuid.uuid4()),
+            event_id=derived_id(run_id, action, key) if key else str(uuid.uuid4()),
             run_id=run_id,
             reason=reason,
         )
+        self._check_size("reason", event)
         answer = await self._submit(shard, event)
         if answer.verdict is Verdict.STATE_FORBIDS and answer.record is not None:
             raise TransitionRefused(action=action, run_id=run_id, state=answer.record.state)
@@ -180,15 +183,26 @@ class Operations:
             raise RunNotFound(run_id=run_id)
         return self._view(shard, answer.record)
 
+    def _check_size(self, what: str, event: Event) -> None:
+        size = len(encode_event(event))
+        if size > self.host.max_record_bytes:
+            raise RecordTooLarge(what=what, size=size, limit=self.host.max_record_bytes)
+
     async def _submit(self, shard: Shard, event: Event) -> Answer:
+        """The error of a passed deadline says whether the log has the request, and of which run."""
         future = shard.answer(event.id)
+        logged = False
         try:
             async with asyncio.timeout(self.patience):
                 await self.host.append(shard.workflow.name, event)
+                logged = True
                 return await future
         except TimeoutError:
             raise DeadlineExceeded(
-                what=f"the {event.type} of {event.subject}", seconds=self.patience
+                what=f"the {event.type} of {event.subject}",
+                seconds=self.patience,
+                logged=logged,
+                run_id=event.runid,
             ) from None
         finally:
             future.cancel()
@@ -218,9 +232,13 @@ class Operations:
     async def find(self, query: Query) -> Page:
         """Runs that fit a query, in the order of their keys.
 
-        Raises WorkflowNotFound and InvalidQuery.
+        Raises WorkflowNotFound and InvalidQuery, and NotReady if it asks for a foreign id whose
+        shard is not live here.
         """
         after = read_cursor(query.cursor)
+        if query.workflow and query.foreign_id is not None:
+            self.workflow(query.workflow)
+            self._shard_of(query.workflow, query.foreign_id)
         names = [query.workflow] if query.workflow else sorted(self.host.workflows)
         runs: list[RunView] = []
         for name in names:

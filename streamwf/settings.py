@@ -29,8 +29,8 @@ class Settings(BaseSettings):
         pattern="^(memory|kafka)$",
         description="what `streamwf dev` runs on: memory or kafka",
     )
-    app_id: str = Field(
-        default="streamwf",
+    app_id: str | None = Field(
+        default=None,
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="the name of the worker group; its workers share the partitions",
     )

@@ -88,6 +88,7 @@ class Shard:
 
     end: the end of the log when the shard was opened.
     misplaced: tells whether a foreign id belongs to another partition.
+    may_start: whether a step may be started now; None for always.
     wake: called when there is something to append.
     """
 
@@ -103,6 +104,7 @@ class Shard:
         wake: Callable[[], None],
         misplaced: Callable[[str], bool],
         limits: Limits,
+        may_start: Callable[[], bool] | None = None,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -130,6 +132,7 @@ class Shard:
             Executor(workflow, clock, threads, limits.max_record_bytes),
             self._result,
             self._recheck,
+            may_start,
         )
 
     # ---- folding
@@ -330,6 +333,7 @@ class Shard:
         if self.live:
             for record, kind, name in self._timetable.due(now):
                 self.dispatcher.offer(record, kind, name)
+            self.dispatcher.go_on()
 
     def scan_agenda(self, now: datetime) -> None:
         """Read what comes due in the next window from the table."""

@@ -103,6 +103,13 @@ class WorkflowView(View):
     missing: list[str] = []
 
 
+class Workflows(View):
+    """Every workflow, in the order of their names."""
+
+    workflows: list[WorkflowView]
+    missing: list[str] = []
+
+
 class Trigger(View):
     """A request to start a run.
 
@@ -114,6 +121,13 @@ class Trigger(View):
     object: Any = None
     status: str | None = None
     start_at: datetime | None = None
+    key: str | None = None
+
+
+class Steering(View):
+    """Why a run is paused, resumed or cancelled. key: makes a repeat harmless."""
+
+    reason: str = ""
     key: str | None = None
 
 

@@ -65,7 +65,7 @@ class Recovery:
     def __init__(self, table: RunsTable) -> None:
         self._table = table
         self._pending: dict[str, bytes | None] = {}
-        self._checked = table.as_of is None
+        self._expected = None if table.as_of is None else table.as_of.table_id
 
     @property
     def start(self) -> int:
@@ -86,14 +86,13 @@ class Recovery:
 
     def finish(self) -> None:
         """The end was reached. Raises StaleTable if the table's own marker was not met."""
-        if not self._checked:
+        if self._expected is not None:
             raise StaleTable
 
     def _mark(self, offset: int, marker: Marker) -> None:
-        as_of = self._table.as_of
-        if as_of is not None and as_of.table_id != marker.table_id:
+        if self._expected not in (None, marker.table_id):
             raise StaleTable
-        self._checked = True
+        self._expected, as_of = None, self._table.as_of
         if as_of is not None and offset <= as_of.marker:
             return
         changes = [self._change(key, row) for key, row in self._pending.items()]

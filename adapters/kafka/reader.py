@@ -1,0 +1,162 @@
+"""Reading topics without a group: where to begin is ours to say, and nobody moves it.
+
+Faust's own consumer decides who owns which partition. It does not read the log: its path costs
+more per event than the whole fold, and loses and repeats events on a rebalance.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streamwf.settings import Settings
+
+logger = structlog.get_logger("streamwf.log")
+
+#: Milliseconds that the broker holds back an answer with nothing in it.
+IDLE_MS = 200
+
+#: Records that are handed over at a time.
+BATCH = 2_000
+
+#: Seconds until a partition that was busy is looked at again.
+BUSY_SECONDS = 0.02
+
+Batches = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+Deliver = Callable[[TopicPartition, Sequence[ConsumerRecord]], Awaitable[None]]
+
+
+def consumer(settings: Settings, committed: bool = False) -> AIOKafkaConsumer:
+    """A consumer without a group. committed: pass over what aborted transactions wrote."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=settings.brokers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=IDLE_MS,
+        max_partition_fetch_bytes=max(1 << 20, settings.max_record_bytes),
+        isolation_level="read_committed" if committed else "read_uncommitted",
+    )
+
+
+class LogReader:
+    """Follows partitions from given positions, and delivers what it reads in order.
+
+    deliver: takes a batch of one partition; reading goes on when it returns.
+    busy: whether a partition is to be left alone for now.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        deliver: Deliver,
+        *,
+        busy: Callable[[TopicPartition], bool] = lambda _: False,
+        committed: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._busy = busy
+        self._committed = committed
+        self._deliver = deliver
+        self._consumer: AIOKafkaConsumer | None = None
+        self._assigned = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._unreachable = False
+
+    async def start(self) -> None:
+        self._consumer = consumer(self._settings, self._committed)
+        await self._consumer.start()
+        self._task = asyncio.create_task(self._run(self._consumer))
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
+        """Follow these partitions and no others, each from where its function says."""
+        async with self._turn:
+            assert self._consumer is not None
+            self._assigned.clear()
+            self._consumer.assign(list(positions))
+            for partition, position in positions.items():
+                self._consumer.seek(partition, position())
+            if positions:
+                self._assigned.set()
+
+    async def _run(self, reader: AIOKafkaConsumer) -> None:
+        while True:
+            await self._assigned.wait()
+            async with self._turn:
+                batches = await self._read(reader)
+                for partition, records in batches.items():
+                    await self._deliver(partition, records)
+            # Others want the turn too, and a reader with a full buffer never waits.
+            await asyncio.sleep(0)
+
+    async def _read(self, reader: AIOKafkaConsumer) -> Batches:
+        ready = [partition for partition in reader.assignment() if not self._busy(partition)]
+        if not ready:
+            await asyncio.sleep(BUSY_SECONDS)
+            return {}
+        try:
+            batches: Batches = await reader.getmany(*ready, timeout_ms=IDLE_MS, max_records=BATCH)
+        except KafkaError as error:
+            if not self._unreachable:
+                logger.warning("log_unreachable", error=str(error) or type(error).__name__)
+            self._unreachable = True
+            await asyncio.sleep(0.5)
+            return {}
+        if self._unreachable and batches:
+            logger.info("log_reachable_again")
+            self._unreachable = False
+        return batches
+
+
+async def read_to(
+    reader: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """The records of a partition in [start, end), batch by batch.
+
+    reader: started, and used for nothing else meanwhile.
+    """
+    reader.assign([partition])
+    reader.seek(partition, start)
+    # Positions are compared, not records: a transaction's end takes an offset and is no record.
+    while await reader.position(partition) < end:
+        for records in (await reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)).values():
+            yield [record for record in records if record.offset < end]
+
+
+class OffsetReader:
+    """Reads single records by their offsets, for histories."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+
+    async def read(self, partition: TopicPartition, offsets: Sequence[int]) -> list[ConsumerRecord]:
+        """The records at these ascending offsets. Those that retention has taken are left out."""
+        async with self._turn:
+            if self._consumer is None:
+                self._consumer = consumer(self._settings)
+                await self._consumer.start()
+            reader = self._consumer
+            reader.assign([partition])
+            wanted, found = set(offsets), {}
+            for offset in offsets:
+                if offset in found:
+                    continue
+                reader.seek(partition, offset)
+                for records in (await reader.getmany(timeout_ms=2_000, max_records=100)).values():
+                    found.update({r.offset: r for r in records if r.offset in wanted})
+            return [found[offset] for offset in offsets if offset in found]
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()

@@ -1,0 +1,148 @@
+"""The topics of a workflow: their names, and creating them as they have to be.
+
+Every topic exists, with the right number of partitions, before a worker joins its group: the first
+workers would otherwise race on each other's topics.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
+
+from streamwf.errors import BrokerUnreachable, PartitionMismatch, TopicRefused
+from streamwf.settings import Settings
+
+#: Seconds until a broker that does not answer counts as unreachable.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of a workflow's topics."""
+
+    events: str
+    changelog: str
+    dead_letters: str
+
+    @classmethod
+    def of(cls, workflow: str, settings: Settings) -> "Topics":
+        base = f"{settings.topic_prefix}{workflow}"
+        return cls(f"{base}.events", f"{base}.runs-changelog", f"{base}.dead-letters")
+
+
+def partition_of(foreign_id: str, partitions: int) -> int:
+    """The shard of a foreign id: as Java's and aiokafka's producers place its key."""
+    return int((murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions)
+
+
+async def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """A started admin client. Raises BrokerUnreachable."""
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await client.start()
+    except (KafkaError, OSError, TimeoutError) as error:
+        await client.close()
+        cause = str(error) or type(error).__name__
+        raise BrokerUnreachable(brokers=settings.brokers, cause=cause) from error
+    return client
+
+
+async def ensure_topics(workflows: Iterable[str], settings: Settings) -> None:
+    """Create the topics of these workflows, or check those that are there.
+
+    Raises BrokerUnreachable, PartitionMismatch and TopicRefused.
+    """
+    client = await admin(settings)
+    try:
+        for workflow in workflows:
+            topics = Topics.of(workflow, settings)
+            await _ensure(client, _wanted(topics, settings), settings)
+    finally:
+        await client.close()
+
+
+def _wanted(topics: Topics, settings: Settings) -> list[NewTopic]:
+    # A record over the limit must still reach the log, to be set aside there with its reason.
+    largest = str(max(4 * settings.max_record_bytes, 4_000_000))
+    kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": largest}
+    compacted = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": largest,
+        # Only closed segments are compacted.
+        "segment.bytes": str(64 << 20),
+        "min.cleanable.dirty.ratio": "0.3",
+    }
+    configs = {topics.events: kept, topics.changelog: compacted, topics.dead_letters: kept}
+    return [
+        NewTopic(name, settings.partitions, settings.replication_factor, topic_configs=config)
+        for name, config in configs.items()
+    ]
+
+
+async def _ensure(client: AIOKafkaAdminClient, wanted: list[NewTopic], settings: Settings) -> None:
+    existing = set(await client.list_topics())
+    for topic in wanted:
+        if topic.name not in existing:
+            await create(client, topic)
+    described = await _described(client, [topic.name for topic in wanted])
+    for name, partitions in described.items():
+        if partitions != settings.partitions:
+            raise PartitionMismatch(topic=name, actual=partitions, expected=settings.partitions)
+
+
+async def create(client: AIOKafkaAdminClient, topic: NewTopic) -> None:
+    """Create a topic, or leave it to whoever did so first. Raises TopicRefused."""
+    response = await client.create_topics([topic])
+    for _, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            why = (message[0] if message else None) or error.__name__
+            raise TopicRefused(topic=topic.name, why=why)
+
+
+async def recreate_changelog(workflow: str, settings: Settings) -> None:
+    """Replace the changelog by an empty one. Raises BrokerUnreachable and TopicRefused."""
+    client = await admin(settings)
+    topics = Topics.of(workflow, settings)
+    wanted = {topic.name: topic for topic in _wanted(topics, settings)}[topics.changelog]
+    try:
+        if topics.changelog in await client.list_topics():
+            await client.delete_topics([topics.changelog])
+        async with asyncio.timeout(PATIENCE):
+            # Deletion goes on after the answer to it.
+            while topics.changelog in await client.list_topics():
+                await asyncio.sleep(0.05)
+        await create(client, wanted)
+        await _described(client, [topics.changelog])
+    finally:
+        await client.close()
+
+
+async def _described(client: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """How many partitions each topic has, once all of them have a leader."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            topics = await client.describe_topics(names)
+            ready = all(
+                not topic["error_code"]
+                and topic["partitions"]
+                and all(not partition["error_code"] for partition in topic["partitions"])
+                for topic in topics
+            )
+            if ready and len(topics) == len(names):
+                return {topic["topic"]: len(topic["partitions"]) for topic in topics}
+            await asyncio.sleep(0.05)
+
+
+async def running_workers(settings: Settings, app_id: str) -> int:
+    """How many members the worker group has now. Raises BrokerUnreachable."""
+    client = await admin(settings)
+    try:
+        [response] = await client.describe_consumer_groups([app_id])
+        return sum(len(group["members"]) for group in response.to_object()["groups"])
+    finally:
+        await client.close()

@@ -1,0 +1,217 @@
+"""The Faust app of a worker: membership and assignment, the fold agent, the timer agent, the web.
+
+Those who run Faust already make one with `faust_app` and start it with `faust -A MODULE worker`;
+`streamwf worker` starts the same app.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import faust
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from yarl import URL
+
+from streamwf.adapters.kafka.topics import Topics, ensure_topics
+from streamwf.adapters.web import Server, application, serve
+from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
+from streamwf.agents.batches import Batch, BatchChannel
+from streamwf.agents.host import KafkaHost
+from streamwf.agents.peers import FaustPeers
+from streamwf.agents.transport import SCHEME
+from streamwf.definition import Workflow
+from streamwf.errors import BrokerUnreachable, StreamwfError
+from streamwf.operations import Operations
+from streamwf.settings import Settings, load
+
+logger = structlog.get_logger("streamwf.worker")
+
+#: Seconds between two reads of the timer tables.
+SCAN = 1.0
+
+#: Seconds that steps in progress get to end in before shards may move.
+QUIESCE = 1.0
+
+#: The share of the session timeout after which a silent group puts ownership in doubt.
+LEASE = 0.6
+
+
+#: Stands for "a free one" where Faust wants a number.
+ANY_PORT = 1
+
+
+class WorkflowApp(faust.App):
+    """A Faust app that runs workflows."""
+
+    def prepare(self, workflows: tuple[Workflow[Any, Any], ...], settings: Settings) -> None:
+        """What `faust_app` does once Faust's own part is made."""
+        self.settings = settings
+        self.fatal: StreamwfError | None = None
+        self.host = KafkaHost(
+            workflows,
+            settings,
+            may_start=self._may_start,
+            failed=self._fail,
+            deliver=self._deliver,
+        )
+        self.peers = FaustPeers(self)
+        self.server: Server | None = None
+        self._lease = settings.session_timeout.total_seconds() * LEASE
+        self._generation = -1
+        self._assignment: asyncio.Task[None] | None = None
+        self._batches = BatchChannel(self)
+        self.agent(self._batches, name="streamwf.fold")(self._fold)
+        self.timer(interval=SCAN)(self._scan_timers)
+        self.on_partitions_revoked.connect(self._on_revoked)
+        for name in self.host.workflows:
+            self._declare(name)
+
+    def _declare(self, name: str) -> None:
+        """Let Faust assign the shards of a workflow, by its changelog's partitions."""
+        changelog = self.topic(
+            Topics.of(name, self.settings).changelog,
+            partitions=self.settings.partitions,
+            key_serializer="raw",
+            value_serializer="raw",
+        )
+        self.tables.add(
+            WorkflowTable(
+                self,
+                name=f"{name}.runs",
+                partitions=self.settings.partitions,
+                changelog_topic=changelog,
+                key_type=bytes,
+                value_type=bytes,
+            )
+        )
+
+    # ---- life cycle
+
+    async def on_first_start(self) -> None:
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+
+    async def on_start(self) -> None:
+        """Raises StreamwfError for what a person has to mend."""
+        try:
+            await ensure_topics(self.host.workflows, self.settings)
+            await self.host.start()
+            operations = Operations(self.host)
+            web = application(operations, self.peers, self.not_ready)
+            # `faust worker --web-port` says where this worker listens, too.
+            port = int(self.conf.web_port) if self.settings.web_port else 0
+            self.server = await serve(web, self.settings.web_host, port)
+        except KafkaError as error:
+            raise BrokerUnreachable(
+                brokers=self.settings.brokers, cause=str(error) or type(error).__name__
+            ) from error
+        self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
+        logger.info("worker_listens", url=self.server.url)
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        if self._assignment is not None:
+            await asyncio.gather(self._assignment, return_exceptions=True)
+        # Before this worker leaves the group, so that nothing is in doubt for the next owners.
+        await self.host.stop()
+        await super().on_stop()
+        if self.server is not None:
+            await self.server.stop()
+
+    def not_ready(self) -> str | None:
+        """Why this worker can't answer for its shards yet; None if it can."""
+        if self._generation < 0:
+            return "waiting for shards"
+        missing = self.host.missing()
+        return f"{len(missing)} shards are being recovered" if missing else None
+
+    def _fail(self, error: StreamwfError) -> None:
+        if self.fatal is None:
+            self.fatal = error
+            logger.error("worker_fails", error=str(error))
+            self._stopping_task = asyncio.ensure_future(self.stop())
+
+    # ---- ownership
+
+    async def assign_shards(self, active: set[TP], standby: set[TP], generation: int) -> None:
+        """Take what a rebalance has given. Opening shards goes on beside it."""
+        changelogs = {
+            Topics.of(name, self.settings).changelog: name for name in self.host.workflows
+        }
+        wanted = {(changelogs[tp.topic], tp.partition) for tp in active}
+        copies = {(changelogs[tp.topic], tp.partition) for tp in standby}
+        # If the group went on without this worker, others may have owned its shards meanwhile.
+        missed = generation != self._generation + 1
+        self._generation = generation
+        self.consumer.joined()
+        self._assignment = asyncio.create_task(self._assign(wanted, copies, missed))
+
+    async def _assign(
+        self, wanted: set[tuple[str, int]], copies: set[tuple[str, int]], missed: bool
+    ) -> None:
+        if missed:
+            await self.host.assign((), ())
+        await self.host.assign(wanted, copies)
+
+    async def _on_revoked(self, app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
+        await self.host.quiesce(QUIESCE)
+
+    def _may_start(self) -> bool:
+        heard_at: float = self.consumer.heard_at
+        return monotonic() - heard_at < self._lease
+
+    # ---- agents
+
+    async def _deliver(self, log: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        await self._batches.send(value=Batch(log, records))
+
+    async def _fold(self, stream: Any) -> None:
+        """The fold agent: run state is the fold of these batches."""
+        async for batch in stream:
+            await self.host.fold(batch.log, batch.records)
+
+    async def _scan_timers(self, app: Any = None) -> None:
+        """The timer agent: reads what comes due next from the timer tables."""
+        self.host.scan_timers()
+
+
+def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) -> WorkflowApp:
+    """A Faust app that runs these workflows, for `faust -A MODULE worker`.
+
+    settings: their values in the environment come first.
+
+    Raises InvalidDefinition and InvalidSettings.
+    """
+    for workflow in workflows:
+        workflow.validate()
+    chosen = load(code=settings)
+    names = sorted(workflow.name for workflow in workflows)
+    brokers = [URL(f"{SCHEME}://{broker.strip()}") for broker in chosen.brokers.split(",")]
+    session = chosen.session_timeout.total_seconds()
+    app = WorkflowApp(
+        chosen.app_id or "streamwf-" + "-".join(names),
+        broker=brokers,
+        store="memory://",
+        datadir=str(chosen.data_dir / "faust"),
+        topic_partitions=chosen.partitions,
+        topic_replication_factor=chosen.replication_factor,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=chosen.standby_replicas,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=session,
+        broker_heartbeat_interval=min(1.0, session / 5),
+        stream_recovery_delay=0.0,
+        stream_wait_empty=False,
+        web_enabled=False,
+        web_tables_enabled=False,
+        web_port=chosen.web_port or ANY_PORT,
+        TableManager=WorkflowTableManager,
+        loghandlers=[],
+    )
+    app.prepare(workflows, chosen)
+    return app

@@ -1,0 +1,371 @@
+"""The Kafka host: the shards of this worker, driven by the log.
+
+Faust says which partitions are this worker's; the host opens and closes their shards, reads the
+log into them, appends what they hand out, and makes checkpoints durable.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.reader import Deliver, LogReader, OffsetReader, consumer
+from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.agents.data_dir import DataDir
+from streamwf.agents.ownership import OwnedShard
+from streamwf.agents.standby import Standbys
+from streamwf.definition import Workflow
+from streamwf.errors import StreamwfError
+from streamwf.events import Event, decode_event, encode_event
+from streamwf.execute import SystemClock
+from streamwf.settings import Settings
+from streamwf.shard import Aside, Shard
+
+logger = structlog.get_logger("streamwf.worker")
+
+#: Seconds between two looks at what has come due.
+TICK = 0.02
+
+#: Seconds until a shard whose changelog failed is opened anew.
+REOPEN = 1.0
+
+#: Shards that are opened at a time.
+OPENINGS = 4
+
+Held = tuple[str, int]
+
+
+class KafkaHost:
+    """Runs the shards of one worker. Implements `streamwf.operations.Host`.
+
+    may_start: whether this worker's hold on its shards is beyond doubt.
+    failed: called with an error that this worker can't go on after.
+    deliver: takes what is read from the log on its way to `fold`.
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[Any, Any]],
+        settings: Settings,
+        *,
+        may_start: Callable[[], bool],
+        failed: Callable[[StreamwfError], None],
+        deliver: Deliver | None = None,
+    ) -> None:
+        self.workflows = {workflow.name: workflow for workflow in workflows}
+        self.settings = settings
+        self.clock = SystemClock()
+        self.max_record_bytes = settings.max_record_bytes
+        self.data = DataDir(settings.data_dir)
+        self._topics = {name: Topics.of(name, settings) for name in self.workflows}
+        self._may_start = may_start
+        self._failed = failed
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
+        self._owned: dict[Held, OwnedShard] = {}
+        self._by_log: dict[TopicPartition, OwnedShard] = {}
+        self._wanted: set[Held] = set()
+        self._standby: set[Held] = set()
+        self._assigning = asyncio.Lock()
+        self._waking: set[OwnedShard] = set()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reader = LogReader(settings, deliver or self.fold, busy=self._is_busy)
+        self._offsets = OffsetReader(settings)
+        self._standbys = Standbys(settings)
+        self._producer: AIOKafkaProducer | None = None
+        self._meta: AIOKafkaConsumer | None = None
+        self._stopping = False
+
+    # ---- life cycle
+
+    async def start(self) -> None:
+        """Raises KafkaError and DataDirInUse."""
+        self.data.lock()
+        self._producer = producer(self.settings)
+        self._meta = consumer(self.settings)
+        await self._producer.start()
+        await self._meta.start()
+        await self._reader.start()
+        for run in (self._append_loop, self._checkpoint_loop, self._tick_loop):
+            self._tasks.append(asyncio.create_task(run()))
+
+    async def stop(self) -> None:
+        """Let steps finish, make everything durable, and let the shards go."""
+        self._stopping = True
+        grace = self.settings.shutdown_grace.total_seconds()
+        async with self._assigning:
+            await asyncio.gather(*(o.shard.close(grace) for o in self._owned.values() if o.shard))
+            await self._append_waiting()
+            await asyncio.gather(
+                *(self._checkpoint(owned) for owned in self._owned.values()),
+                return_exceptions=True,
+            )
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._reader.stop()
+            await asyncio.gather(*(self._release(held) for held in list(self._owned)))
+        await self._standbys.stop()
+        await self._offsets.stop()
+        if self._meta is not None:
+            await self._meta.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+        self.data.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # ---- assignment
+
+    async def assign(self, active: Iterable[Held], standby: Iterable[Held]) -> None:
+        """Own these shards and no others, and keep copies of those.
+
+        A shard that stays goes on without a stop.
+        """
+        self._wanted, self._standby = set(active), set(standby)
+        async with self._assigning:
+            if self._stopping:
+                return
+            wanted, standbys = set(self._wanted), set(self._standby)
+            for held in set(self._owned) - wanted:
+                await self._release(held)
+            await self._follow_standbys(standbys - wanted)
+            self.data.keep(wanted | standbys)
+            await self._open_all([held for held in wanted if held not in self._owned])
+
+    async def quiesce(self, grace: float) -> None:
+        """Shards may be about to move: give the steps in progress `grace` seconds to end."""
+        deadline = asyncio.get_running_loop().time() + grace
+        while any(owned.shard and owned.shard.dispatcher.running for owned in self._owned.values()):
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(TICK)
+        await self._append_waiting()
+
+    async def _open_all(self, wanted: list[Held]) -> None:
+        limit = asyncio.Semaphore(OPENINGS)
+
+        async def one(held: Held) -> None:
+            async with limit:
+                await self._open(held)
+
+        await asyncio.gather(*(one(held) for held in sorted(wanted)))
+
+    async def _open(self, held: Held) -> None:
+        name, partition = held
+        owned = OwnedShard(
+            self.workflows[name],
+            partition,
+            self.data.table(held),
+            self.settings,
+            clock=self.clock,
+            threads=self._threads,
+            wake=self._on_wake,
+            may_start=self._may_start,
+        )
+        assert self._meta is not None
+        try:
+            shard = await owned.open(self._meta)
+            shard.maybe_live()
+        except StreamwfError as error:
+            await owned.close()
+            self._failed(error)
+            return
+        except KafkaError as error:
+            logger.warning("shard_not_opened", workflow=name, shard=partition, error=repr(error))
+            await owned.close()
+            self._reopen_later(held)
+            return
+        self._owned[held] = owned
+        self._by_log[owned.log] = owned
+        await self._follow_log()
+
+    async def _release(self, held: Held) -> None:
+        owned = self._owned.pop(held, None)
+        if owned is not None:
+            self._by_log.pop(owned.log, None)
+            await self._follow_log()
+            await owned.close()
+            logger.info("shard_closed", workflow=held[0], shard=held[1])
+
+    async def _follow_log(self) -> None:
+        def position(owned: OwnedShard) -> Callable[[], int]:
+            return lambda: owned.shard.position if owned.shard else 0
+
+        await self._reader.follow({log: position(owned) for log, owned in self._by_log.items()})
+
+    async def _follow_standbys(self, standbys: set[Held]) -> None:
+        await self._standbys.follow(
+            {
+                TopicPartition(self._topics[name].changelog, partition): self.data.table(
+                    (name, partition)
+                )
+                for name, partition in standbys
+            }
+        )
+
+    def _reopen_later(self, held: Held) -> None:
+        async def reopen() -> None:
+            await asyncio.sleep(REOPEN)
+            async with self._assigning:
+                if held in self._wanted and not self._stopping:
+                    await self._release(held)
+                    await self._open(held)
+
+        task = asyncio.create_task(reopen())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    # ---- from the log to the shards
+
+    async def fold(self, log: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        """Fold a batch of a partition; then let what it led to run."""
+        owned = self._by_log.get(log)
+        if owned is None or owned.shard is None:
+            return
+        try:
+            owned.shard.fold(records)
+        except StreamwfError as error:
+            self._failed(error)
+
+    def _is_busy(self, log: TopicPartition) -> bool:
+        owned = self._by_log.get(log)
+        return owned is not None and owned.shard is not None and owned.shard.busy
+
+    # ---- from the shards to the log
+
+    def _on_wake(self, owned: OwnedShard) -> None:
+        self._waking.add(owned)
+        self._wake.set()
+
+    async def _append_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._append_waiting()
+
+    async def _append_waiting(self) -> None:
+        waking, self._waking = self._waking, set()
+        await asyncio.gather(*(self._append(owned) for owned in waking))
+
+    async def _append(self, owned: OwnedShard) -> None:
+        shard = owned.shard
+        appends = shard.take_appends() if shard else []
+        if shard is None or not appends or self._producer is None:
+            return
+        try:
+            records = ((append.key, append.value) for append in appends)
+            await append_batch(self._producer, owned.log.topic, owned.partition, records)
+        except KafkaError as error:
+            logger.warning("append_failed", shard=owned.partition, error=repr(error))
+            shard.return_appends(appends)
+            await asyncio.sleep(REOPEN)
+            self._on_wake(owned)
+
+    async def _put_aside(self, owned: OwnedShard, asides: list[Aside]) -> None:
+        """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
+        assert self._producer is not None
+        for aside in asides:
+            if aside.reason is None:
+                foreign_id = (aside.key or b"").decode()
+                partition = partition_of(foreign_id, self.settings.partitions)
+                topic, headers = owned.topics.events, []
+            else:
+                topic, partition = owned.topics.dead_letters, owned.partition
+                headers = [
+                    ("reason", aside.reason.encode()),
+                    ("topic", owned.topics.events.encode()),
+                    ("partition", str(owned.partition).encode()),
+                    ("offset", str(aside.offset).encode()),
+                ]
+                logger.warning(
+                    "dead_letter",
+                    workflow=owned.workflow.name,
+                    shard=owned.partition,
+                    offset=aside.offset,
+                    reason=aside.reason,
+                )
+            record = (aside.key, aside.value)
+            await append_batch(self._producer, topic, partition, [record], headers)
+
+    async def _checkpoint_loop(self) -> None:
+        interval = self.settings.checkpoint_interval.total_seconds()
+        while True:
+            await asyncio.sleep(interval)
+            await asyncio.gather(*(self._checkpoint(owned) for owned in self._owned.values()))
+
+    async def _checkpoint(self, owned: OwnedShard) -> None:
+        try:
+            await owned.checkpoint(self._put_aside)
+        except KafkaError as error:
+            held = (owned.workflow.name, owned.partition)
+            logger.warning("checkpoint_failed", workflow=held[0], shard=held[1], error=repr(error))
+            if owned.shard is not None and owned.shard.open:
+                await owned.shard.close(0)
+                self._by_log.pop(owned.log, None)
+                self._reopen_later(held)
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = self.clock.now()
+            for owned in list(self._owned.values()):
+                if owned.shard is not None and owned.shard.open:
+                    owned.shard.tick(now)
+
+    def scan_timers(self) -> None:
+        """Read what comes due next from the timer tables."""
+        now = self.clock.now()
+        for owned in list(self._owned.values()):
+            if owned.shard is not None and owned.shard.open:
+                owned.shard.scan_agenda(now)
+
+    # ---- what the operations ask
+
+    def shards(self, workflow: str) -> list[Shard]:
+        return [
+            owned.shard
+            for (name, _), owned in self._owned.items()
+            if name == workflow and owned.shard is not None and owned.shard.open
+        ]
+
+    def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
+        held = (workflow, partition_of(foreign_id, self.settings.partitions))
+        owned = self._owned.get(held)
+        return owned.shard if owned is not None and owned.shard and owned.shard.open else None
+
+    async def append(self, workflow: str, event: Event) -> None:
+        assert self._producer is not None
+        await self._producer.send_and_wait(
+            self._topics[workflow].events,
+            encode_event(event),
+            key=event.subject.encode(),
+            partition=partition_of(event.subject, self.settings.partitions),
+        )
+
+    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+        log = TopicPartition(self._topics[workflow].events, partition)
+        return [
+            decode_event(
+                record.value,
+                workflow=workflow,
+                partition=partition,
+                offset=record.offset,
+                timestamp_ms=record.timestamp,
+                limit=self.max_record_bytes,
+            )
+            for record in await self._offsets.read(log, offsets)
+        ]
+
+    def missing(self) -> Mapping[Held, str]:
+        """Shards that are this worker's and not live yet."""
+        found = {}
+        for held in self._wanted:
+            owned = self._owned.get(held)
+            if owned is None or owned.shard is None or not owned.shard.live:
+                found[held] = "opening" if owned is None or owned.shard is None else "catching up"
+        return found

@@ -1,0 +1,56 @@
+"""Standbys: tables kept warm from the changelogs of shards that others own."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from streamwf.adapters.kafka.reader import LogReader
+from streamwf.settings import Settings
+from streamwf.tables.changelog import ChangelogRecord, Recovery, StaleTable
+from streamwf.tables.runs import RunsTable
+
+logger = structlog.get_logger("streamwf.standby")
+
+
+class Standbys:
+    """Follows changelogs into tables, so that a takeover has little left to read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = LogReader(settings, self._apply, committed=True)
+        self._tables: dict[TopicPartition, RunsTable] = {}
+        self._recoveries: dict[TopicPartition, Recovery] = {}
+        self._started = False
+
+    async def follow(self, tables: Mapping[TopicPartition, RunsTable]) -> None:
+        """Follow these changelogs and no others."""
+        if not self._started and not tables:
+            return
+        if not self._started:
+            await self._reader.start()
+            self._started = True
+        self._recoveries = {tp: Recovery(table) for tp, table in tables.items()}
+        self._tables = dict(tables)
+        await self._reader.follow(
+            {tp: partial(getattr, recovery, "start") for tp, recovery in self._recoveries.items()}
+        )
+
+    async def _apply(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        recovery = self._recoveries.get(partition)
+        if recovery is None:
+            return
+        try:
+            recovery.apply([ChangelogRecord(r.offset, r.key or b"", r.value) for r in records])
+        except StaleTable:
+            # Whoever takes over from here reads the new changelog from its beginning.
+            logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
+            self._tables[partition].wipe()
+            del self._recoveries[partition]
+
+    async def stop(self) -> None:
+        if self._started:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader.stop()

@@ -1,0 +1,62 @@
+"""Faust's Kafka transport, with a lease: how lately the group has heard from this worker.
+
+A worker that was stopped and goes on can't know at first that it has lost its shards. The lease
+can: it ends well before the group gives the shards to others.
+"""
+
+from time import monotonic
+from typing import Any
+
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+
+#: The URL scheme by which a Faust app asks for this transport.
+SCHEME = "streamwf"
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Notes when the group last answered a heartbeat."""
+
+    heard_at = 0.0
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        heartbeat = coordinator._do_heartbeat
+
+        async def noted() -> Any:
+            sent_at = monotonic()
+            answered = await heartbeat()
+            if answered:
+                self.heard_at = sent_at
+            return answered
+
+        coordinator._do_heartbeat = noted
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, for membership of the group and for users' own agents."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def heard_at(self) -> float:
+        """When the group last heard from this worker, by the monotonic clock."""
+        return float(self._thread.heard_at)
+
+    def joined(self) -> None:
+        """The group has just given this worker its partitions."""
+        self._thread.heard_at = monotonic()
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """The shards' changelogs are never read by this consumer, and that is no error."""
+        if tp.topic not in self.app.tables.changelog_topics:
+            super().verify_event_path(now, tp)
+
+
+class Transport(driver.Transport):
+    Consumer = Consumer
+
+
+TRANSPORTS.aliases[SCHEME] = "streamwf.agents.transport:Transport"

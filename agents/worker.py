@@ -1,0 +1,51 @@
+"""Running a worker until it is told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import uvloop
+
+from streamwf.agents.app import WorkflowApp, faust_app
+from streamwf.definition import Workflow
+from streamwf.settings import Settings
+
+
+def run_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT.
+
+    Raises StreamwfError for what a person has to mend: no broker, a topic with other partitions,
+    a data directory in use, live runs in a status that is gone.
+    """
+    uvloop.run(serve_worker(workflows, settings))
+
+
+async def serve_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settings) -> None:
+    """The same on a loop that runs already."""
+    app = faust_app(*workflows, settings=settings)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await _run(app, stop)
+
+
+async def _run(app: WorkflowApp, stop: asyncio.Event) -> None:
+    app.finalize()
+    stopping = asyncio.ensure_future(stop.wait())
+    ended = asyncio.ensure_future(_started(app))
+    try:
+        await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await app.stop()
+        results = await asyncio.gather(ended, return_exceptions=True)
+    for error in (app.fatal, *results):
+        if isinstance(error, Exception):
+            raise error
+
+
+async def _started(app: WorkflowApp) -> None:
+    await app.start()
+    await app.wait_until_stopped()
