@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from yarl import URL
 
-from streamwf.adapters.kafka.topics import Topics, ensure_topics
+from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics
 from streamwf.adapters.web import Server, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
@@ -62,7 +62,7 @@ class WorkflowApp(faust.App):
         self.server: Server | None = None
         self._lease = settings.session_timeout.total_seconds() * LEASE
         self._generation = -1
-        self._assignment: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._batches = BatchChannel(self)
         self.agent(self._batches, name="streamwf.fold")(self._fold)
         self.timer(interval=SCAN)(self._scan_timers)
@@ -114,8 +114,8 @@ class WorkflowApp(faust.App):
         await super().on_start()
 
     async def on_stop(self) -> None:
-        if self._assignment is not None:
-            await asyncio.gather(self._assignment, return_exceptions=True)
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         # Before this worker leaves the group, so that nothing is in doubt for the next owners.
         await self.host.stop()
         await super().on_stop()
@@ -148,7 +148,7 @@ class WorkflowApp(faust.App):
         missed = generation != self._generation + 1
         self._generation = generation
         self.consumer.joined()
-        self._assignment = asyncio.create_task(self._assign(wanted, copies, missed))
+        self._opening = asyncio.create_task(self._assign(wanted, copies, missed))
 
     async def _assign(
         self, wanted: set[tuple[str, int]], copies: set[tuple[str, int]], missed: bool
@@ -189,11 +189,10 @@ def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) 
     for workflow in workflows:
         workflow.validate()
     chosen = load(code=settings)
-    names = sorted(workflow.name for workflow in workflows)
     brokers = [URL(f"{SCHEME}://{broker.strip()}") for broker in chosen.brokers.split(",")]
     session = chosen.session_timeout.total_seconds()
     app = WorkflowApp(
-        chosen.app_id or "streamwf-" + "-".join(names),
+        app_id_of([workflow.name for workflow in workflows], chosen),
         broker=brokers,
         store="memory://",
         datadir=str(chosen.data_dir / "faust"),

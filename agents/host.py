@@ -14,7 +14,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.reader import Deliver, LogReader, OffsetReader, consumer
+from streamwf.adapters.kafka.reader import (
+    Deliver,
+    LogReader,
+    OffsetReader,
+    consumer,
+    stop_consumer,
+)
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.agents.data_dir import DataDir
 from streamwf.agents.ownership import OwnedShard
@@ -113,7 +119,7 @@ class KafkaHost:
         await self._standbys.stop()
         await self._offsets.stop()
         if self._meta is not None:
-            await self._meta.stop()
+            await stop_consumer(self._meta)
         if self._producer is not None:
             await self._producer.stop()
         self.data.close()

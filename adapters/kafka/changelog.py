@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.reader import consumer, read_to
+from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.ports import Checkpoint
 from streamwf.settings import Settings
 from streamwf.tables.changelog import ChangelogRecord, Recovery, StaleTable, records_of
@@ -61,7 +61,7 @@ class Changelog:
                 except StaleTable:
                     table.wipe()
         finally:
-            await reader.stop()
+            await stop_consumer(reader)
 
     async def write(self, checkpoint: Checkpoint, table: RunsTable) -> None:
         """Make a checkpoint durable, and then write it to the table.

@@ -21,6 +21,9 @@ IDLE_MS = 200
 #: Records that are handed over at a time.
 BATCH = 2_000
 
+#: Seconds until a consumer that does not stop is told so again.
+STOP_SECONDS = 0.5
+
 #: Seconds until a partition that was busy is looked at again.
 BUSY_SECONDS = 0.02
 
@@ -38,6 +41,19 @@ def consumer(settings: Settings, committed: bool = False) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=max(1 << 20, settings.max_record_bytes),
         isolation_level="read_committed" if committed else "read_uncommitted",
     )
+
+
+async def stop_consumer(reader: AIOKafkaConsumer) -> None:
+    """Stop a consumer, for certain.
+
+    aiokafka's fetching task swallows a cancellation that reaches it while it lets go of a former
+    assignment, and `stop` would wait for it for ever. The next cancellation ends it.
+    """
+    stopping = asyncio.ensure_future(reader.stop())
+    while not stopping.done():
+        await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+        stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
 
 
 class LogReader:
@@ -75,7 +91,7 @@ class LogReader:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
 
     async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
         """Follow these partitions and no others, each from where its function says."""
@@ -159,4 +175,4 @@ class OffsetReader:
 
     async def stop(self) -> None:
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)

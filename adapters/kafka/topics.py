@@ -33,6 +33,12 @@ class Topics:
         return cls(f"{base}.events", f"{base}.runs-changelog", f"{base}.dead-letters")
 
 
+def app_id_of(workflows: Iterable[str], settings: Settings) -> str:
+    """The worker group of these workflows: as set, or named after them."""
+    names = sorted(workflows)
+    return settings.app_id or f"{settings.topic_prefix}streamwf-{'-'.join(names)}"
+
+
 def partition_of(foreign_id: str, partitions: int) -> int:
     """The shard of a foreign id: as Java's and aiokafka's producers place its key."""
     return int((murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions)

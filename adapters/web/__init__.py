@@ -1,1 +1,7 @@
-"""The HTTP views."""
+"""The HTTP views: one aiohttp application that every host serves."""
+
+from streamwf.adapters.web.forwarding import NoPeers, Peers
+from streamwf.adapters.web.routes import application
+from streamwf.adapters.web.server import Server, serve
+
+__all__ = ["NoPeers", "Peers", "Server", "application", "serve"]

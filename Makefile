@@ -1,0 +1,49 @@
+# python3 may be another version where python3.11 is installed beside it.
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-kafka test test-quick lint types bench docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run a workflow in memory and look at it in the browser; KEEP=1 leaves it running
+	$(BIN)/python -m examples.demo
+
+demo-kafka: $(READY) ## The same on a real Kafka broker, which is found or fetched
+	$(BIN)/python -m examples.demo_kafka
+
+test: $(READY) ## Run every test; those on Kafka find or fetch a broker
+	$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(READY) ## Run the tests that need no broker; the end says how many were skipped
+	STREAMWF_SKIP_KAFKA=1 $(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types
+	$(BIN)/mypy --strict -p streamwf
+	$(BIN)/mypy --strict tests/conftest.py $(wildcard tests/typing)
+
+bench: $(READY) ## Measure throughput on a real broker
+	$(BIN)/python benchmarks/throughput.py
+
+docs: $(READY) ## Write the generated parts of the documentation anew
+	$(BIN)/python docs/generate.py
+
+clean: ## Delete the virtual environment and what builds and tools left
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is brought up to date first: older ones know no dependency groups.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later with venv is needed (Debian: apt-get install python3-venv)."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -qq -e . --group dev
+	@touch $@

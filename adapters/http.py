@@ -1,0 +1,260 @@
+"""The client's way to a worker over HTTP."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+from pydantic import ValidationError
+from yarl import URL
+
+from streamwf.adapters.problems import CONTENT_TYPE, error_of
+from streamwf.client import Action
+from streamwf.errors import (
+    DeadlineExceeded,
+    NotReady,
+    RequestRefused,
+    StreamwfError,
+    WorkerFailed,
+    WorkerUnreachable,
+)
+from streamwf.views import (
+    History,
+    Page,
+    Query,
+    Request,
+    RunView,
+    Steering,
+    Trigger,
+    View,
+    WorkflowView,
+)
+
+ViewT = TypeVar("ViewT", bound=View)
+
+#: Seconds for which a worker that is not ready yet is asked again.
+PATIENCE = 30.0
+
+#: Seconds that a worker has to accept a connection, and to answer beyond what it is to wait for.
+CONNECT = 5.0
+DEADLINE = 30.0
+
+#: Seconds of one long poll; less than workers and what may lie between hold one open.
+POLL = 25.0
+
+#: Connections that may break in a row before a worker counts as unreachable.
+BREAKS = 3
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+
+
+#: What says that a worker, or the one behind it, may be there in a moment.
+_PASSING = frozenset({502, 503})
+
+Parameters = Mapping[str, str | list[str]]
+
+
+class HttpGateway:
+    """Speaks to the worker at a URL, and through it to all. Implements `streamwf.client.Gateway`.
+
+    patience: seconds for which a worker that is not ready yet is asked again. A request that
+    changes something has a key, so that it counts once however often it is sent.
+    """
+
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        self._line = _Line(url)
+        self._patience = patience
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    async def describe(self, name: str) -> WorkflowView:
+        return await self._ask(WorkflowView, "GET", f"workflows/{_quoted(name)}")
+
+    async def trigger(self, name: str, trigger: Trigger, wait: bool) -> str:
+        keyed = trigger.model_copy(update={"key": trigger.key or uuid4().hex})
+        began = time.monotonic()
+        path, waits = f"workflows/{_quoted(name)}/runs", {"wait": "true" if wait else "false"}
+        reply = await self._reply("POST", path, waits, keyed)
+        run_id = self._line.read(_Requested, reply).run_id
+        if wait and reply.status == 202:
+            raise DeadlineExceeded(
+                what=f"the trigger of {trigger.foreign_id}",
+                seconds=round(time.monotonic() - began, 1),
+                logged=True,
+                run_id=run_id,
+            )
+        return run_id
+
+    async def steer(self, action: Action, run_id: str, reason: str) -> RunView:
+        steering = Steering(reason=reason, key=uuid4().hex)
+        return await self._ask(RunView, "POST", f"runs/{_quoted(run_id)}/{action}", {}, steering)
+
+    async def get(self, run_id: str) -> RunView:
+        return await self._ask(RunView, "GET", f"runs/{_quoted(run_id)}")
+
+    async def find(self, query: Query) -> Page:
+        said = query.model_dump(mode="json", exclude_none=True)
+        parameters = {
+            name: value if isinstance(value, list) else str(value) for name, value in said.items()
+        }
+        return await self._ask(Page, "GET", "runs", parameters)
+
+    async def history(self, run_id: str) -> History:
+        return await self._ask(History, "GET", f"runs/{_quoted(run_id)}/history")
+
+    async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
+        path = f"runs/{_quoted(run_id)}/await"
+        wanted = {"status": status} if status else {}
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(deadline - time.monotonic(), 0)
+            poll = {"timeout": f"{min(left, POLL):.3f}"} | wanted
+            try:
+                return await self._ask(RunView, "GET", path, poll, patience=left)
+            except (DeadlineExceeded, NotReady) as error:
+                if True:
+                    raise DeadlineExceeded(what=f"run {run_id}", seconds=timeout) from error
+
+    async def _ask(
+        self,
+        kind: type[ViewT],
+        method: str,
+        path: str,
+        parameters: Parameters | None = None,
+        body: Request | None = None,
+        patience: float | None = None,
+    ) -> ViewT:
+        return self._line.read(kind, await self._reply(method, path, parameters, body, patience))
+
+    async def _reply(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters | None = None,
+        body: Request | None = None,
+        patience: float | None = None,
+    ) -> "_Reply":
+        """Ask until the worker is ready, or patience ends. Raises the error that it answers."""
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        for pause in _pauses():
+            reply = await self._line.send(method, path, parameters or {}, body)
+            error = self._line.error(reply)
+            if error is None:
+                return reply
+            wait = max(pause, reply.retry_after)
+            if reply.status not in _PASSING or time.monotonic() + wait > deadline:
+                raise error
+            await asyncio.sleep(wait)
+        raise AssertionError("pauses have no end")
+
+
+class _Requested(View):
+    """What every answer to a trigger says."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """retry_after: seconds after which to ask again."""
+
+    status: int
+    content_type: str
+    retry_after: float
+    body: bytes
+
+
+class _Line:
+    """The connection to one worker."""
+
+    def __init__(self, url: str) -> None:
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(
+        self, method: str, path: str, parameters: Parameters, body: Request | None
+    ) -> _Reply:
+        """Raises WorkerUnreachable. A connection that breaks is tried again."""
+        for broken, pause in enumerate(_pauses(), 1):
+            try:
+                return await self._send(method, path, parameters, body)
+            except (aiohttp.ClientConnectorError, ValueError, TimeoutError) as error:
+                raise self._unreachable(str(error) or "no answer in time") from error
+            except aiohttp.ClientError as error:
+                if broken == BREAKS:
+                    raise self._unreachable(str(error) or type(error).__name__) from error
+            await asyncio.sleep(pause)
+        raise AssertionError("pauses have no end")
+
+    async def _send(
+        self, method: str, path: str, parameters: Parameters, body: Request | None
+    ) -> _Reply:
+        if self._session is None:
+            # Long polls hold a connection each, and a client may have any number of them.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        async with self._session.request(
+            method,
+            URL(f"{self.url}/api/v1/{path}", encoded=True),
+            params=parameters,
+            data=None if body is None else body.model_dump_json().encode(),
+            headers={} if body is None else {hdrs.CONTENT_TYPE: "application/json"},
+            timeout=aiohttp.ClientTimeout(total=POLL + DEADLINE, sock_connect=CONNECT),
+            allow_redirects=False,
+        ) as response:
+            wait = response.headers.get(hdrs.RETRY_AFTER, "")
+            return _Reply(
+                status=response.status,
+                content_type=response.content_type,
+                retry_after=min(int(wait), LONGEST_PAUSE) if wait.isdecimal() else 0,
+                body=await response.read(),
+            )
+
+    def read(self, kind: type[ViewT], reply: _Reply) -> ViewT:
+        try:
+            return kind.model_validate_json(reply.body)
+        except ValidationError as error:
+            raise self._unreachable("what answers there is no worker of this version") from error
+
+    def error(self, reply: _Reply) -> StreamwfError | None:
+        """The error that an answer tells; None if it is none."""
+        if reply.status < 300:
+            return None
+        try:
+            members = msgspec.json.decode(reply.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            members = {}
+        if reply.content_type != CONTENT_TYPE or "detail" not in members:
+            return self._unreachable(f"what answers there says {reply.status}, and is no worker")
+        detail = str(members["detail"])
+        if reply.status >= 500:
+            return error_of(members) or WorkerFailed(url=self.url, cause=detail)
+        return error_of(members) or RequestRefused(why=detail.rstrip("."))
+
+    def _unreachable(self, cause: str) -> WorkerUnreachable:
+        return WorkerUnreachable(url=self.url, cause=cause)
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait before trying again, ever longer, and never the same for all clients."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")

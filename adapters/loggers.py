@@ -1,0 +1,63 @@
+"""Logging: structlog, and everything that logs by the standard library through it.
+
+Lines for people on a terminal, JSON elsewhere, on stderr, so that stdout stays a command's own.
+"""
+
+import logging
+import os
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+#: They tell each of their inner steps at info; that is of use only to whoever debugs.
+NOISY = ("aiokafka", "faust", "mode", "kafka")
+
+
+def configure(level: str) -> None:
+    """Log from `level` on: debug, info, warning or error. A later call replaces an earlier one."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+    for name in NOISY:
+        quiet = number if level == "debug" else max(number, logging.WARNING)
+        logging.getLogger(name).setLevel(quiet)
+
+
+def _rendering() -> list[Processor]:
+    if sys.stderr.isatty():
+        colors = not os.environ.get("NO_COLOR")
+        return [structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time")]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]

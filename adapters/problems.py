@@ -1,0 +1,80 @@
+"""Errors as problem details (RFC 9457), and problem details as errors again.
+
+The type of a problem names the error's class and its members are the error's fields, so that both
+ends work from the classes in `streamwf.errors` and nobody has to read sentences.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from streamwf import errors
+from streamwf.errors import StreamwfError
+
+CONTENT_TYPE = "application/problem+json"
+
+_TYPE = "urn:streamwf:error:"
+
+#: Members that RFC 9457 defines; an error's field of such a name is told under another one.
+_OWN = frozenset({"type", "title", "status", "detail", "instance"})
+_RENAMED = "error_"
+
+#: The status of a class holds for its subclasses too, unless they have their own.
+_STATUS: dict[type[StreamwfError], int] = {
+    errors.RunNotFound: 404,
+    errors.WorkflowNotFound: 404,
+    errors.RunInProgress: 409,
+    errors.TransitionRefused: 409,
+    errors.AwaitFailed: 409,
+    errors.RecordTooLarge: 413,
+    errors.RequestRefused: 422,
+    errors.WorkerUnreachable: 502,
+    errors.BrokerUnreachable: 503,
+    errors.NotReady: 503,
+    errors.DeadlineExceeded: 504,
+}
+
+_CLASSES: dict[str, type[StreamwfError]] = {
+    name: found
+    for name, found in vars(errors).items()
+    if isinstance(found, type) and issubclass(found, StreamwfError)
+}
+
+
+def problem(status: int, title: str, detail: str, **members: Any) -> dict[str, Any]:
+    """The members of a problem that HTTP's own status says enough about."""
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+
+
+def status_of(error: StreamwfError) -> int | None:
+    """The HTTP status of an error; None if it is not one that a caller should see."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
+
+
+def problem_of(error: StreamwfError, status: int) -> dict[str, Any]:
+    """The members of the problem that tells an error."""
+    name = type(error).__name__
+    fields = {
+        f"{_RENAMED}{field}" if field in _OWN else field: value
+        for field, value in error.fields.items()
+    }
+    return problem(status, _title(name), str(error), **fields) | {"type": _TYPE + name}
+
+
+def error_of(members: Mapping[str, Any]) -> StreamwfError | None:
+    """The error that a problem tells; None if it tells none that is known here."""
+    name = str(members.get("type", "")).removeprefix(_TYPE)
+    kind = _CLASSES.get(name)
+    if kind is None:
+        return None
+    fields = {
+        field.removeprefix(_RENAMED): value for field, value in members.items() if field not in _OWN
+    }
+    try:
+        return kind(**fields)
+    except (KeyError, TypeError):
+        return None
+
+
+def _title(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()

@@ -1,0 +1,91 @@
+"""What every answer has in common: its headers, and problems instead of tracebacks."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from streamwf.adapters.problems import CONTENT_TYPE, problem, problem_of, status_of
+from streamwf.errors import StreamwfError
+from streamwf.views import View
+
+logger = structlog.get_logger("streamwf.web")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: Seconds after which a worker that was not ready may be asked again.
+RETRY_AFTER = "1"
+
+_HEADERS = {"X-Content-Type-Options": "nosniff", hdrs.CACHE_CONTROL: "no-store"}
+
+
+def json_response(
+    content: View | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    body = (
+        content.model_dump_json().encode()
+        if isinstance(content, View)
+        else msgspec.json.encode(content)
+    )
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def location(run_id: str) -> dict[str, str]:
+    """The header that says where a run is to be found that was triggered here."""
+    return {hdrs.LOCATION: f"/api/v1/runs/{run_id}"}
+
+
+def not_ready(reason: str) -> web.Response:
+    return _problem_response(problem(503, "Not ready", reason))
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with a problem. What is nobody's fault but ours is only logged."""
+    try:
+        return await handler(request)
+    except StreamwfError as error:
+        status = status_of(error)
+        if status is None:
+            return _internal(request, error)
+        return _problem_response(problem_of(error, status))
+    except web.HTTPException as error:
+        return _of_http(request, error)
+    except Exception as error:
+        return _internal(request, error)
+
+
+def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    detail = error.text or error.reason
+    if isinstance(error, web.HTTPNotFound):
+        detail = f"Nothing is at {request.path}. The views are below /api/v1/."
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"{request.method} is not possible here; possible: {allowed}."
+    response = _problem_response(problem(error.status, error.reason, detail))
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response
+
+
+def _internal(request: web.Request, error: Exception) -> web.Response:
+    logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    detail = "Something went wrong here. The worker's log says what."
+    return _problem_response(problem(500, "Internal Server Error", detail))
+
+
+def _problem_response(members: Mapping[str, Any]) -> web.Response:
+    status = int(members["status"])
+    return web.Response(
+        body=msgspec.json.encode(members, enc_hook=str),
+        status=status,
+        headers={hdrs.RETRY_AFTER: RETRY_AFTER} if status == 503 else {},
+        content_type=CONTENT_TYPE,
+    )

@@ -1,0 +1,191 @@
+"""Asking other workers, so that a request is answered whichever worker it reaches.
+
+A request that was forwarded says so, and is answered from what its worker owns: it is never
+forwarded again. Requests go only to where `Peers` says.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from streamwf.errors import NotReady, WorkerUnreachable
+
+#: Says that a request was forwarded.
+LOCAL = "X-Streamwf-Local"
+
+#: Seconds that another worker has to accept a connection, and to answer beyond what it may wait.
+CONNECT = 2.0
+DEADLINE = 5.0
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_ASKED = _HOP_BY_HOP | {
+    "accept-encoding",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+}
+_RELAYED: tuple[str, ...] = (hdrs.CONTENT_TYPE, hdrs.LOCATION, hdrs.RETRY_AFTER)
+
+#: Answers of a worker that can't say whether it has what was asked for.
+_DOES_NOT_KNOW = frozenset({500, 502, 503})
+
+
+class Peers(Protocol):
+    """Where the other workers are, as URLs like `http://host:port`."""
+
+    def owner(self, workflow: str, foreign_id: str) -> str | None:
+        """The worker that owns a foreign id; None when it is this one. Raises NotReady when that
+        is not known."""
+
+    def others(self) -> Sequence[str]:
+        """Every worker but this one."""
+
+
+class NoPeers:
+    """This process owns everything. Implements `Peers`."""
+
+    def owner(self, workflow: str, foreign_id: str) -> str | None:
+        return None
+
+    def others(self) -> Sequence[str]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What another worker answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def relayed(self) -> web.Response:
+        return web.Response(status=self.status, headers=self.headers, body=self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A worker that was asked, and its answer; None if it could not say."""
+
+    worker: str
+    answer: Answer | None
+
+
+def forwarded(request: web.Request) -> bool:
+    return LOCAL in request.headers
+
+
+class Forwarder:
+    """Sends requests on to other workers. deadline: seconds that they have to answer."""
+
+    def __init__(self, peers: Peers, deadline: float) -> None:
+        self.peers = peers
+        self._deadline = deadline
+        self._session: aiohttp.ClientSession
+
+    async def running(self, _: web.Application) -> AsyncIterator[None]:
+        """Holds the connections while the application runs."""
+        # Long polls hold a connection each, so their number is that of the requests here.
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+        ) as self._session:
+            yield
+
+    async def send(
+        self, request: web.Request, worker: str, body: bytes = b"", waits: float = 0.0
+    ) -> Answer:
+        """Forward a request whole. waits: seconds that the other worker may wait on purpose.
+
+        Raises NotReady if it can't have reached the worker, and WorkerUnreachable if it may have.
+        """
+        seconds = self._deadline + waits
+        url = URL(worker.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
+        try:
+            async with self._session.request(
+                request.method,
+                url,
+                data=body or None,
+                headers=_asked(request.headers, body),
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT),
+                allow_redirects=False,
+            ) as response:
+                headers = {
+                    name: response.headers[name] for name in _RELAYED if name in response.headers
+                }
+                return Answer(response.status, headers, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise NotReady(what=f"what {worker} owns") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            cause = str(error) or f"no answer within {seconds:g} s"
+            raise WorkerUnreachable(url=worker, cause=cause) from None
+
+    async def first(
+        self, request: web.Request, body: bytes = b"", waits: float = 0.0
+    ) -> tuple[Answer | None, list[str]]:
+        """The answer of the worker that has what is asked for, and the workers that can't say
+        whether they have it."""
+        silent: list[str] = []
+        tasks = self._ask_others(request, body, waits)
+        try:
+            for task in asyncio.as_completed(tasks):
+                reply = await task
+                if reply.answer is None:
+                    silent.append(reply.worker)
+                elif reply.answer.status != 404:
+                    return reply.answer, []
+        finally:
+            for pending in tasks:
+                pending.cancel()
+        return None, sorted(silent)
+
+    async def all(self, request: web.Request) -> list[Reply]:
+        """What each of the others answers."""
+        return await asyncio.gather(*self._ask_others(request))
+
+    def _ask_others(
+        self, request: web.Request, body: bytes = b"", waits: float = 0.0
+    ) -> list[asyncio.Task[Reply]]:
+        return [
+            asyncio.create_task(self._ask(request, worker, body, waits))
+            for worker in self.peers.others()
+        ]
+
+    async def _ask(self, request: web.Request, worker: str, body: bytes, waits: float) -> Reply:
+        try:
+            answer = await self.send(request, worker, body, waits)
+        except (NotReady, WorkerUnreachable):
+            return Reply(worker, None)
+        return Reply(worker, None if answer.status in _DOES_NOT_KNOW else answer)
+
+
+def _asked(headers: Mapping[str, str], body: bytes) -> CIMultiDict[str]:
+    """The headers that go along: all but those that are about the connection."""
+    named = headers.get(hdrs.CONNECTION, "").lower().split(",")
+    left_out = _NOT_ASKED | {name.strip() for name in named}
+    asked = CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in left_out
+    )
+    asked[LOCAL] = "1"
+    if body:
+        asked[hdrs.CONTENT_TYPE] = "application/json"
+    return asked

@@ -1,0 +1,119 @@
+"""What a request says, checked: its body and its query."""
+
+import math
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from streamwf.errors import InvalidQuery, RecordTooLarge
+from streamwf.events import check_foreign_id
+from streamwf.views import Query, Request, Steering, Trigger
+
+RequestT = TypeVar("RequestT", bound=Request)
+
+#: What a request may have beyond the record that it leads to.
+SLACK = 64 * 1024
+
+_MANY = frozenset({"status", "state"})
+
+
+async def read_trigger(request: web.Request, limit: int) -> Trigger:
+    """Raises RecordTooLarge, InvalidQuery and InvalidForeignId."""
+    trigger = _parse(Trigger, await _body(request, limit))
+    check_foreign_id(trigger.foreign_id)
+    return trigger
+
+
+async def read_steering(request: web.Request, limit: int) -> Steering:
+    """Raises RecordTooLarge and InvalidQuery. The body may be left out."""
+    if not request.can_read_body:
+        return Steering()
+    return _parse(Steering, await _body(request, limit))
+
+
+async def _body(request: web.Request, limit: int) -> bytes:
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="The body has to be application/json.")
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        size = request.content_length or f"more than {limit + SLACK}"
+        raise RecordTooLarge(what="request", size=size, limit=limit) from None
+    except web.RequestPayloadError as error:
+        raise web.HTTPBadRequest(text=f"The body can't be read: {error}") from None
+
+
+def _parse(kind: type[RequestT], body: bytes) -> RequestT:
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise web.HTTPBadRequest(text=f"The body can't be read: {first['msg']}.") from None
+        raise _invalid(error) from None
+
+
+def read_query(request: web.Request) -> Query:
+    """Raises InvalidQuery and InvalidForeignId."""
+    given: dict[str, Any] = {
+        **_single(request, but=_MANY),
+        **{name: request.query.getall(name) for name in _MANY if name in request.query},
+    }
+    try:
+        query = Query.model_validate(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    if query.foreign_id is not None:
+        check_foreign_id(query.foreign_id)
+    return query
+
+
+def read_wait(request: web.Request) -> bool:
+    """Whether a trigger is to be answered only once it is accepted. Raises InvalidQuery."""
+    wait = _single(request, known={"wait"}).get("wait", "true")
+    if wait not in ("true", "false"):
+        raise InvalidQuery("wait", "it is true or false")
+    return wait == "true"
+
+
+def read_await(request: web.Request, longest: float) -> tuple[str | None, float]:
+    """The status to wait for, None for the end, and how many seconds. Raises InvalidQuery."""
+    given = _single(request, known={"status", "timeout"})
+    try:
+        timeout = float(given.get("timeout", longest))
+    except ValueError:
+        timeout = math.nan
+    if not 0 <= timeout < math.inf:
+        raise InvalidQuery("timeout", "it is a number of seconds")
+    return given.get("status") or None, min(timeout, longest)
+
+
+def _single(
+    request: web.Request, but: Collection[str] = (), known: Collection[str] | None = None
+) -> dict[str, str]:
+    """The parameters that may be given once, `known` ones only. Raises InvalidQuery."""
+    single: dict[str, str] = {}
+    for name, value in request.query.items():
+        if known is not None and name not in known:
+            raise InvalidQuery(
+                name, f"there is no such parameter; there are: {', '.join(sorted(known))}"
+            )
+        if name in single:
+            raise InvalidQuery(name, "it is given more than once")
+        if name not in but:
+            single[name] = value
+    return single
+
+
+def _invalid(error: ValidationError) -> InvalidQuery:
+    wrong = [
+        {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return InvalidQuery(
+        field=", ".join(item["field"] for item in wrong),
+        why="; ".join(item["message"] for item in wrong),
+        errors=wrong,
+    )

@@ -1,0 +1,59 @@
+"""Serving the web application."""
+
+import ipaddress
+import os
+import socket
+
+from aiohttp import web
+
+from streamwf.errors import CannotListen
+
+#: Seconds that requests in progress get at a stop.
+GRACE = 5.0
+
+
+class Server:
+    """A web server that runs. url: where this machine reaches it."""
+
+    def __init__(self, runner: web.AppRunner, host: str) -> None:
+        self._runner = runner
+        self.port: int = runner.addresses[0][1]
+        self.url = f"http://{_reachable(host)}:{self.port}"
+
+    async def stop(self) -> None:
+        """Take no more requests, and let those in progress end."""
+        await self._runner.cleanup()
+
+
+async def serve(application: web.Application, host: str, port: int) -> Server:
+    """Serve until stopped. port: 0 for a free one.
+
+    Raises CannotListen.
+    """
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=GRACE)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, OverflowError) as error:
+        await runner.cleanup()
+        raise CannotListen(host=host, port=port, cause=_cause(error)) from error
+    return Server(runner, host)
+
+
+def _cause(error: Exception) -> str:
+    # The message of asyncio repeats the address; that of the system's code is enough.
+    number = getattr(error, "errno", None)
+    if isinstance(error, socket.gaierror) or number is None:
+        return str(error)
+    return os.strerror(number)
+
+
+def _reachable(host: str) -> str:
+    """The host as it stands in a URL; one that means every address is reached at this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"

@@ -1,0 +1,132 @@
+"""The broker that Kafka tests share, and what becomes of them when there is none.
+
+It is found before the first test runs, because fetching it may take longer than a test is given.
+Kafka tests are skipped only on request, STREAMWF_SKIP_KAFKA=1; without a broker they fail with
+the message that says what to install.
+"""
+
+import faulthandler
+import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from streamwf.adapters.kafka_jars import kafka_runtime
+from streamwf.adapters.local_kafka import Broker, LocalKafka, find_broker
+from streamwf.errors import StreamwfError
+
+SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
+KAFKA_TESTS = Path(__file__).parent / "kafka"
+TEARDOWN_SECONDS = 60
+
+
+@dataclass
+class KafkaTests:
+    """What the session knows of its Kafka tests."""
+
+    count: int = 0
+    broker: Broker | None = None
+    failure: StreamwfError | None = None
+
+
+STATE = pytest.StashKey[KafkaTests]()
+TERMINAL = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STATE] = KafkaTests()
+    # Taken before tests' output is captured.
+    config.stash[TERMINAL] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[TERMINAL])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First, so that `-m kafka` finds the marks.
+    for item in items:
+        if needs_kafka(item):
+            item.add_marker("kafka")
+            if SKIP_REQUESTED:
+                item.add_marker(pytest.mark.skip(reason="STREAMWF_SKIP_KAFKA=1"))
+
+
+def needs_kafka(item: pytest.Item) -> bool:
+    return (
+        item.get_closest_marker("kafka") is not None
+        or KAFKA_TESTS in item.path.parents
+        or asks_for(item, "kafka")
+        or asks_for(item, "own_kafka")
+    )
+
+
+def asks_for(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    state = session.config.stash[STATE]
+    tests = [item for item in session.items if item.get_closest_marker("kafka")]
+    state.count = len(tests)
+    with ExitStack() as stack:
+        if not SKIP_REQUESTED and not session.config.option.collectonly:
+            try:
+                if any(asks_for(test, "kafka") for test in tests):
+                    state.broker = stack.enter_context(find_broker(say=print))
+                if any(asks_for(test, "own_kafka") for test in tests):
+                    kafka_runtime(say=print)
+            except StreamwfError as failure:
+                state.failure = failure
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    # The timeout of a test ends when it fails, and what a failed test left running may never end.
+    faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=item.config.stash[TERMINAL])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    state = config.stash[STATE]
+    if state.count and SKIP_REQUESTED:
+        terminalreporter.write_line(
+            f"Kafka: {state.count} tests skipped, because STREAMWF_SKIP_KAFKA=1 asks for it;"
+            " `make test` runs them.",
+            yellow=True,
+        )
+    elif state.broker:
+        terminalreporter.write_line(
+            f"Kafka: {state.count} tests, broker {state.broker.bootstrap} ({state.broker.rung})"
+        )
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> str:
+    """The address of the session's broker. Topics outlive a test: name them after it."""
+    state = pytestconfig.stash[STATE]
+    if state.failure:
+        raise state.failure
+    assert state.broker
+    return state.broker.bootstrap
+
+
+@pytest.fixture
+def own_kafka(pytestconfig: pytest.Config) -> Iterator[LocalKafka]:
+    """A started broker of the test's own, to be stopped, killed and started again."""
+    failure = pytestconfig.stash[STATE].failure
+    if failure:
+        raise failure
+    with LocalKafka() as broker:
+        yield broker
