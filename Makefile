@@ -30,7 +30,7 @@ types: $(READY) ## Check types
 	$(BIN)/mypy --strict tests/conftest.py $(wildcard tests/typing)
 
 bench: $(READY) ## Measure throughput on a real broker
-	$(BIN)/python benchmarks/throughput.py
+	.venv/bin/python -m benchmarks.throughput
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py

@@ -120,7 +120,7 @@ class HttpGateway:
             try:
                 return await self._ask(RunView, "GET", path, poll, patience=left)
             except (DeadlineExceeded, NotReady) as error:
-                if True:
+                if isinstance(error, NotReady) or time.monotonic() >= deadline:
                     raise DeadlineExceeded(what=f"run {run_id}", seconds=timeout) from error
 
     async def _ask(

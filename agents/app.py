@@ -114,18 +114,22 @@ class WorkflowApp(faust.App):
         await super().on_start()
 
     async def on_stop(self) -> None:
+        if self.server is not None:
+            await self.server.stop()
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
         # Before this worker leaves the group, so that nothing is in doubt for the next owners.
         await self.host.stop()
         await super().on_stop()
-        if self.server is not None:
-            await self.server.stop()
 
     def not_ready(self) -> str | None:
         """Why this worker can't answer for its shards yet; None if it can."""
-        if self._generation < 0:
+        if self._opening is None:
             return "waiting for shards"
+        if not self._opening.done():
+            return "shards are being opened"
+        if not self._may_start():
+            return "the group has not heard from this worker for too long"
         missing = self.host.missing()
         return f"{len(missing)} shards are being recovered" if missing else None
 

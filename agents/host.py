@@ -26,7 +26,7 @@ from streamwf.agents.data_dir import DataDir
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
 from streamwf.definition import Workflow
-from streamwf.errors import StreamwfError
+from streamwf.errors import BrokerUnreachable, StreamwfError
 from streamwf.events import Event, decode_event, encode_event
 from streamwf.execute import SystemClock
 from streamwf.settings import Settings
@@ -346,15 +346,22 @@ class KafkaHost:
 
     async def append(self, workflow: str, event: Event) -> None:
         assert self._producer is not None
-        await self._producer.send_and_wait(
-            self._topics[workflow].events,
-            encode_event(event),
-            key=event.subject.encode(),
-            partition=partition_of(event.subject, self.settings.partitions),
-        )
+        try:
+            await self._producer.send_and_wait(
+                self._topics[workflow].events,
+                encode_event(event),
+                key=event.subject.encode(),
+                partition=partition_of(event.subject, self.settings.partitions),
+            )
+        except KafkaError as error:
+            raise self._unreachable(error) from error
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         log = TopicPartition(self._topics[workflow].events, partition)
+        try:
+            records = await self._offsets.read(log, offsets)
+        except KafkaError as error:
+            raise self._unreachable(error) from error
         return [
             decode_event(
                 record.value,
@@ -364,8 +371,12 @@ class KafkaHost:
                 timestamp_ms=record.timestamp,
                 limit=self.max_record_bytes,
             )
-            for record in await self._offsets.read(log, offsets)
+            for record in records
         ]
+
+    def _unreachable(self, error: KafkaError) -> BrokerUnreachable:
+        cause = str(error) or type(error).__name__
+        return BrokerUnreachable(brokers=self.settings.brokers, cause=cause)
 
     def missing(self) -> Mapping[Held, str]:
         """Shards that are this worker's and not live yet."""

@@ -23,13 +23,18 @@ class Entry(NamedTuple):
     name: str = ""
 
 
+_STEP = Kind.STEP
+_PAUSED, _RUNNING, _INITIATED = State.PAUSED, State.RUNNING, State.INITIATED
+
+
 def entries(record: Record) -> tuple[Entry, ...]:
     """What waits for its time in this run."""
-    if record.state is State.PAUSED:
-        return () if record.resume_at is None else (Entry(record.resume_at, Kind.RESUME),)
-    if record.state is not State.RUNNING and record.state is not State.INITIATED:
+    state = record.state
+    if state is not _RUNNING and state is not _INITIATED:
+        if state is _PAUSED and record.resume_at is not None:
+            return (Entry(record.resume_at, Kind.RESUME),)
         return ()
-    step = () if record.due_at is None else (Entry(record.due_at, Kind.STEP),)
+    step = () if record.due_at is None else (Entry(record.due_at, _STEP),)
     if not record.timers:
         return step
     return step + tuple(Entry(timer.due_at, Kind.TIMER, timer.name) for timer in record.timers)

@@ -3,13 +3,19 @@
 It speaks through a gateway: to a host in this process, or to any worker over HTTP.
 """
 
+import asyncio
+import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from types import TracebackType
 from typing import Generic, Literal, Protocol, TypeVar
 
+from pydantic_core import to_json
+
 from .definition import Workflow
+from .errors import RunNotFound
 from .operations import Operations
 from .record import State
 from .views import ErrorView, History, Page, Query, RunView, TimerView, Trigger, WorkflowView
@@ -18,6 +24,12 @@ ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
 Action = Literal["pause", "resume", "cancel"]
+
+#: How many of the runs that it has requested without waiting a client remembers.
+MAX_REQUESTED = 10_000
+
+#: Seconds between two looks for a run that was requested a moment ago.
+FOLD_PAUSE = 0.02
 
 
 class Gateway(Protocol):
@@ -66,6 +78,14 @@ class Client:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._requested: deque[str] = deque(maxlen=MAX_REQUESTED)
+
+    @classmethod
+    def over_http(cls, url: str) -> "Client":
+        """A client of the worker at a URL, and through it of all the workers of its group."""
+        from .adapters.http import HttpGateway
+
+        return cls(HttpGateway(url))
 
     async def __aenter__(self) -> "Client":
         return self
@@ -103,12 +123,15 @@ class Client:
         """
         trigger = Trigger(
             foreign_id=foreign_id,
-            object=workflow.adapter.dump_python(object, mode="json"),
-            status=at.name if at else None,
+            object=workflow.plain(object),
+            status=None if at is None else at.name,
             start_at=start_at,
             key=key,
         )
-        return await self._gateway.trigger(workflow.name, trigger, wait)
+        run_id = await self._gateway.trigger(workflow.name, trigger, wait)
+        if not wait:
+            self._requested.append(run_id)
+        return run_id
 
     async def await_(
         self,
@@ -122,14 +145,23 @@ class Client:
 
         Raises RunNotFound, DeadlineExceeded, and AwaitFailed as soon as it can't get there.
         """
-        name = status.name if status else None
-        view = await self._gateway.await_(run_id, name, timeout.total_seconds())
-        return _typed(workflow, view)
+        name = None if status is None else status.name
+        left = timeout.total_seconds()
+        deadline = time.monotonic() + left
+        while True:
+            try:
+                return _typed(workflow, await self._gateway.await_(run_id, name, left))
+            except RunNotFound:
+                # The log has its request, but nobody may have folded it yet.
+                if run_id not in self._requested or not left:
+                    raise
+            await asyncio.sleep(FOLD_PAUSE)
+            left = round(max(deadline - time.monotonic(), 0), 3)
 
     async def get(
         self, workflow: Workflow[ObjectT, StatusT], run_id: str
     ) -> RunInfo[ObjectT, StatusT]:
-        """Raises RunNotFound."""
+        """Raises RunNotFound, and InvalidObject if what the run carries does not fit."""
         return _typed(workflow, await self._gateway.get(run_id))
 
     async def latest(
@@ -173,7 +205,7 @@ def _typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[Objec
         run_id=view.run_id,
         status=workflow.member(view.status),
         state=view.state,
-        object=workflow.adapter.validate_python(view.object),
+        object=workflow.load(to_json(view.object)),
         version=view.version,
         created_at=view.created_at,
         updated_at=view.updated_at,

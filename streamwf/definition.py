@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic_core import PydanticSerializationError, to_json
 
 from .errors import InvalidDefinition, InvalidObject, TerminalStart, UnknownStatus
 from .graph import Direction, Graph
@@ -25,8 +27,8 @@ class Run(Generic[ObjectT, StatusT]):
     """What a step sees of its run. Changes to `object` are saved when the step returns.
 
     attempt: the number of this try, counted from 1.
-    idempotency_key: the same for every try of this step in this stay at its status, for use with
-        outside services.
+    idempotency_key: the same for every try of this step in this stay at its status, until the
+        step asks to be repeated; for use with outside services.
     """
 
     workflow: str
@@ -187,10 +189,13 @@ class Workflow(Generic[ObjectT, StatusT]):
         def register(function: Function[ObjectT, StatusT]) -> None:
             known = self.timeouts.setdefault(self._name_of(status, "timeout"), {})
             called = name or str(getattr(function, "__name__", "timeout"))
+            if isinstance(after, datetime) and after.tzinfo is None:
+                self._mistakes.append(f"timeout {called!r}: give its instant a time zone")
             if not re.fullmatch(r"[^\s=]+", called):
                 self._mistakes.append(f"timeout name {called!r}: use no spaces and no '='")
             if called in known:
-                self._mistakes.append(f"two timeouts called {called!r} at {status.name}: name one")
+                where = getattr(status, "name", status)
+                self._mistakes.append(f"two timeouts called {called!r} at {where}: name one")
             known[called] = Timeout(
                 status=status,
                 name=called,
@@ -219,7 +224,8 @@ class Workflow(Generic[ObjectT, StatusT]):
         for destination in many:
             self._name_of(destination, f"destination of {getattr(status, 'name', status)}")
         if not many:
-            self._mistakes.append(f"step at {status.name} leads nowhere: name its statuses in to=")
+            where = getattr(status, "name", status)
+            self._mistakes.append(f"step at {where} leads nowhere: name its statuses in to=")
         return many
 
     def _check_options(self, name: str, step: Step[ObjectT, StatusT]) -> None:
@@ -244,11 +250,28 @@ class Workflow(Generic[ObjectT, StatusT]):
             mistakes.append(
                 f"name {self.name!r}: use up to 100 lower-case letters, digits, '-', '_' or '.'"
             )
+        mistakes += self._object_mistakes()
+        mistakes += self._status_mistakes()
         mistakes += self._graph_mistakes()
         if mistakes:
             raise InvalidDefinition(
                 workflow=self.name, mistakes="\n".join(f"- {mistake}" for mistake in mistakes)
             )
+
+    def _object_mistakes(self) -> list[str]:
+        try:
+            _ = self.adapter
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            [first, *_] = error.message.splitlines()
+            return [f"object type {self.object_type!r}: {first}"]
+        return []
+
+    def _status_mistakes(self) -> list[str]:
+        return [
+            f"{name} is another name of {member.name}: give it a value of its own"
+            for name, member in self.status_type.__members__.items()
+            if name != member.name
+        ]
 
     def _graph_mistakes(self) -> list[str]:
         graph, mistakes = self.graph, []
@@ -257,6 +280,8 @@ class Workflow(Generic[ObjectT, StatusT]):
         if self.start is None and len(graph.starts) != 1:
             which = ", ".join(graph.starts) or "none, as every status follows another"
             return [f"where does it start? Say start=STATUS (candidates: {which})"]
+        if self.start is not None and not isinstance(self.start, self.status_type):
+            return [f"start {self.start!r}: use a status of {self.status_type.__name__}"]
         if self.start is not None and graph.terminal(self.start.name):
             return [f"nothing follows its start {self.start.name}: add a step there"]
         reachable = graph.reachable(self.start_name)
@@ -317,20 +342,32 @@ class Workflow(Generic[ObjectT, StatusT]):
     def load(self, data: bytes) -> ObjectT:
         """An object from its JSON. Raises InvalidObject, naming the fields that are wrong."""
         try:
-            return self.adapter.validate_json(data)
+            # Stored under the names of its fields; others may write their aliases.
+            return self.adapter.validate_json(data, by_alias=True, by_name=True)
         except ValidationError as error:
             raise self._invalid(error) from error
 
     def dump(self, value: ObjectT) -> bytes:
-        """The JSON of an object."""
-        return self.adapter.dump_json(value)
+        """The JSON of an object, as it will be read again. It may turn out not to fit."""
+        return self.adapter.dump_json(value, round_trip=True, warnings=False)
+
+    def plain(self, value: ObjectT) -> Any:
+        """An object as plain data that JSON can hold. Raises InvalidObject."""
+        try:
+            return self.adapter.dump_python(value, mode="json", round_trip=True, warnings=False)
+        except PydanticSerializationError as error:
+            raise self._untold(error) from error
 
     def dump_checked(self, value: Any) -> bytes:
-        """The JSON of an object or of plain data for one. Raises InvalidObject."""
+        """The JSON of an object, given as plain data that JSON can hold. Raises InvalidObject."""
         try:
-            return self.dump(self.adapter.validate_python(value))
-        except ValidationError as error:
-            raise self._invalid(error) from error
+            return self.dump(self.load(to_json(value)))
+        except PydanticSerializationError as error:
+            raise self._untold(error) from error
+
+    def _untold(self, error: PydanticSerializationError) -> InvalidObject:
+        fields = [{"field": "object", "message": str(error)}]
+        return InvalidObject(workflow=self.name, detail=str(error), errors=fields)
 
     def _invalid(self, error: ValidationError) -> InvalidObject:
         fields = [

@@ -8,7 +8,7 @@ nothing cost no task of their own, and steps which wait run side by side up to t
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from .agenda import Kind
 from .events import Event
@@ -20,11 +20,12 @@ TURN = 200
 
 TIMER_PARALLEL = 100
 
+# A member of an enum costs a look-up in its class; these are looked up for every event.
+_STEP, _TIMER = Kind.STEP, Kind.TIMER
 
-class Job(NamedTuple):
-    record: Record
-    kind: Kind
-    name: str
+
+#: What to do for a run: its step, the timer of that name, or its resumption.
+Job: TypeAlias = tuple[Record, Kind, str]
 
 
 class _Lane:
@@ -57,7 +58,10 @@ class Dispatcher:
         self._recheck = recheck
         self._may_start = may_start
         self._lanes: dict[str, _Lane] = {}
-        self._versions: dict[tuple[str, Kind, str], int] = {}
+        # The version of each run that its step, or another job, was last offered for. By run,
+        # not by foreign id: what a former run left must not hold up, or stand in for, a new one.
+        self._steps: dict[str, int] = {}
+        self._others: dict[tuple[str, Kind, str], int] = {}
         self._busy: set[tuple[str, Kind, str]] = set()
         self._standing_back: set[tuple[str, Kind, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,30 +70,38 @@ class Dispatcher:
 
     def offer(self, record: Record, kind: Kind, name: str = "") -> None:
         """Run this unless it is in progress for this version of the run already."""
-        key = (record.foreign_id, kind, name)
-        if self._versions.get(key) == record.version or not self.open:
+        if not self.open or self._offered(record, kind, name) == record.version:
             return
-        self._versions[key] = record.version
+        if kind is _STEP:
+            self._steps[record.run_id] = record.version
+        else:
+            self._others[record.run_id, kind, name] = record.version
         lane = self._lane(record, kind)
-        lane.queue.append(Job(record, kind, name))
+        lane.queue.append((record, kind, name))
         self.queued += 1
         if not lane.starting and lane.runners < lane.limit:
             self._start(lane)
 
+    def _offered(self, record: Record, kind: Kind, name: str) -> int | None:
+        if kind is _STEP:
+            return self._steps.get(record.run_id)
+        return self._others.get((record.run_id, kind, name))
+
     def settled(self, before: Record) -> None:
         """The run has moved on: what was in progress for it as it was does not count any more."""
-        versions, foreign_id = self._versions, before.foreign_id
-        versions.pop((foreign_id, Kind.STEP, ""), None)
-        for timer in before.timers:
-            versions.pop((foreign_id, Kind.TIMER, timer.name), None)
+        run_id = before.run_id
+        self._steps.pop(run_id, None)
+        if before.timers:
+            for timer in before.timers:
+                self._others.pop((run_id, _TIMER, timer.name), None)
         if before.resume_at is not None:
-            versions.pop((foreign_id, Kind.RESUME, ""), None)
+            self._others.pop((run_id, Kind.RESUME, ""), None)
 
     def go_on(self) -> None:
         """Take up jobs that wait, if they may start again."""
         if self.queued and self.open and (self._may_start is None or self._may_start()):
             for lane in self._lanes.values():
-                if lane.queue and not lane.starting:
+                if lane.queue and not lane.starting and lane.runners < lane.limit:
                     self._start(lane)
 
     @property
@@ -113,7 +125,8 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _lane(self, record: Record, kind: Kind) -> _Lane:
-        status = (record.status or self._executor.start_name) if kind is Kind.STEP else kind
+        # No status has such a name as the others' lanes.
+        status = (record.status or self._executor.start_name) if kind is _STEP else f"({kind})"
         lane = self._lanes.get(status)
         if lane is None:
             step = self._executor.workflow.steps.get(status)
@@ -122,52 +135,63 @@ class Dispatcher:
         return lane
 
     def _start(self, lane: _Lane) -> None:
+        """Start a runner. Until it has begun, no other is started."""
+        lane.starting = True
+        lane.runners += 1
+        task = asyncio.get_running_loop().create_task(self._run(lane))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _start_another(self, lane: _Lane) -> None:
         lane.starting = False
         if lane.queue and lane.runners < lane.limit:
-            lane.runners += 1
-            task = asyncio.get_running_loop().create_task(self._run(lane))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(lane)
 
     async def _run(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
+        may_start, queue = self._may_start, lane.queue
+        lane.starting = False
         turn = 0
         try:
-            while lane.queue and (self._may_start is None or self._may_start()):
-                job = lane.queue.popleft()
+            while queue and (may_start is None or may_start()):
+                record, kind, name = queue.popleft()
                 self.queued -= 1
-                if lane.queue and not lane.starting and lane.runners < lane.limit:
+                if not lane.starting and queue and lane.runners < lane.limit:
                     # Comes to pass only if this job waits for something.
                     lane.starting = True
-                    loop.call_soon(self._start, lane)
-                await self._do(job)
+                    loop.call_soon(self._start_another, lane)
+                if self._offered(record, kind, name) == record.version:
+                    await self._do(record, kind, name)
                 turn += 1
                 if turn % TURN == 0:
                     await asyncio.sleep(0)
         finally:
             lane.runners -= 1
 
-    async def _do(self, job: Job) -> None:
-        record, kind, name = job
-        if self._versions.get((record.foreign_id, kind, name)) != record.version:
-            return
-        # By run, not by foreign id: what a former run still does must not hold up a new one.
+    async def _do(self, record: Record, kind: Kind, name: str) -> None:
         key = (record.run_id, kind, name)
-        if key in self._busy:
+        busy = self._busy
+        if key in busy:
             self._standing_back.add(key)
             return
-        self._busy.add(key)
+        busy.add(key)
         try:
-            if kind is Kind.STEP:
+            if kind is _STEP:
                 event = await self._executor.step(record)
-            elif kind is Kind.TIMER:
+            elif kind is _TIMER:
                 event = await self._executor.timer(record, name)
             else:
                 event = self._executor.resume(record)
         finally:
-            self._busy.discard(key)
+            busy.discard(key)
         self._result(record, event)
-        if key in self._standing_back:
+        if self._standing_back and key in self._standing_back:
             self._standing_back.discard(key)
-            self._versions.pop((record.foreign_id, kind, name), None)
+            self._forget(record, kind, name)
             self._recheck(record.foreign_id)
+
+    def _forget(self, record: Record, kind: Kind, name: str) -> None:
+        if kind is _STEP:
+            self._steps.pop(record.run_id, None)
+        else:
+            self._others.pop((record.run_id, kind, name), None)

@@ -145,9 +145,9 @@ class DataDirInUse(StreamwfError):
 
 
 class CannotListen(StreamwfError):
-    """Can't listen on {host}:{port}: {cause}. Stop what listens there, or choose another port with
-    --web-port or STREAMWF_WEB_PORT (0 takes a free one), or another address with --web-host or
-    STREAMWF_WEB_HOST."""
+    """Can't listen on {host}:{port}: {cause}. Stop what listens there, or choose another address
+    with --host and --port (of `streamwf worker`: --web-host and --web-port) or STREAMWF_WEB_HOST
+    and STREAMWF_WEB_PORT. Port 0 takes a free one."""
 
 
 class WorkersRunning(StreamwfError):
@@ -158,6 +158,10 @@ class WorkersRunning(StreamwfError):
 class WorkerUnreachable(StreamwfError):
     """No worker answers at {url}. Start one with `streamwf worker` or `streamwf dev`, or name
     another with --url. ({cause})"""
+
+
+class WorkerFailed(StreamwfError):
+    """The worker at {url} could not answer: {cause}"""
 
 
 class NotReady(StreamwfError):
@@ -182,6 +186,10 @@ class Fatal(Exception):
 class UndeclaredTransition(StreamwfError):
     """The step at {status} returned {returned!r}, which is not among its destinations:
     {declared}. Add it to `to=`, or return one of them."""
+
+
+class NaiveDeadline(StreamwfError):
+    """Timeout {name!r} is due at {due}, which has no time zone. Give it one."""
 
 
 class StepTimedOut(StreamwfError):

@@ -29,6 +29,7 @@ RESULTS = frozenset(
 )
 
 MAX_FOREIGN_ID = 500
+MAX_ID = 500
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -136,7 +137,7 @@ def decode_event(
         raise RecordTooLarge(what="record", size=len(value), limit=limit)
     try:
         event = _decode_full(value)
-    except (msgspec.DecodeError, RecursionError) as cause:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         event = _complete(value, cause, workflow, partition, offset, timestamp_ms)
     if event.source != source_of(workflow):
         raise UnreadableRecord(why=f"its source {event.source!r} is not {source_of(workflow)!r}")
@@ -145,9 +146,22 @@ def decode_event(
     if event.type not in REQUESTS:
         raise UnreadableRecord(why=f"there is no event type {event.type!r}")
     check_foreign_id(event.subject)
-    if event.type == TRIGGER and not event.runid:
-        raise UnreadableRecord(why="a trigger in full form needs a runid")
+    if event.type == TRIGGER:
+        _check_text(value)
+        if not event.runid:
+            incomplete = msgspec.ValidationError("it has no runid")
+            return _complete(value, incomplete, workflow, partition, offset, timestamp_ms)
+    if max(len(event.id), len(event.runid)) > MAX_ID:
+        raise UnreadableRecord(why=f"its id or runid has more than {MAX_ID} characters")
     return event
+
+
+def _check_text(value: bytes) -> None:
+    # What stays undecoded has not been looked at yet.
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableRecord(why=f"it is not UTF-8: {error}") from error
 
 
 def _complete(
@@ -161,18 +175,16 @@ def _complete(
         raise UnreadableRecord(why=f"it is not JSON: {error}") from cause
     if short.type in RESULTS:
         raise UnreadableRecord(why=f"it is not an event: {cause}") from cause
-    place = derived_id(workflow, partition, offset)
-    run_id = short.runid
-    if short.type == TRIGGER and not run_id:
-        run_id = derived_id(workflow, short.subject, short.key) if short.key else place
+    # No subject is empty, so no other id is derived from the same parts.
+    place = derived_id(workflow, "", partition, offset)
     return Event(
         specversion=short.specversion,
         id=short.id or place,
         source=short.source or source_of(workflow),
         type=short.type,
         subject=short.subject,
-        time=short.time or datetime.fromtimestamp(timestamp_ms / 1000, UTC),
-        runid=run_id,
+        time=short.time or _instant(timestamp_ms),
+        runid=short.runid or _run_id(short, workflow, place),
         status=short.status,
         startat=short.startat,
         reason=short.reason,
@@ -180,6 +192,22 @@ def _complete(
         traceparent=short.traceparent,
         data=short.data,
     )
+
+
+def _run_id(short: _ShortForm, workflow: str, place: str) -> str:
+    """The same again for the same key, the same id, or at least the same place in the log."""
+    if short.type != TRIGGER:
+        return ""
+    if short.key:
+        return derived_id(workflow, short.subject, short.key)
+    return derived_id(workflow, short.subject, short.source, short.id) if short.id else place
+
+
+def _instant(timestamp_ms: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UnreadableRecord(why=f"its timestamp {timestamp_ms} is no time: {error}") from error
 
 
 def request(

@@ -4,26 +4,24 @@ This is the only place where users' functions run. It decides by the definition 
 states the decision in an event; the fold only applies it.
 """
 
-import asyncio
 import random
-import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from . import events
+from .calling import call, of_the_loop
 from .definition import Run, Step, StepResult, Timeout, Workflow
 from .errors import (
     Fatal,
     InvalidObject,
+    NaiveDeadline,
     RecordTooLarge,
     RequestRefused,
-    StepTimedOut,
     UndeclaredTransition,
 )
 from .events import Event, derived_id, encode_event, pack_timers, source_of
@@ -31,12 +29,15 @@ from .outcome import Cancel, Pause, Repeat, Skip
 from .ports import Clock
 from .record import Record, State, Timer
 from .retry import Retry
+from .telling import kept, text, told
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
-MAX_TRACEBACK = 8_000
-MAX_MESSAGE = 2_000
+#: What is left of an error's message where a whole one has no room.
+SHORT_MESSAGE = 200
+
+_COMPLETED = State.COMPLETED
 
 
 class SystemClock:
@@ -69,14 +70,17 @@ class Executor(Generic[ObjectT, StatusT]):
         self._chance = chance
         self._source = source_of(workflow.name)
         self._retry = Retry()
+        self._statuses = dict(workflow.status_type.__members__)
+        # Entered without more ado: there is a step, and no timer to set.
+        self._plain = workflow.steps.keys() - workflow.timeouts.keys()
 
     async def step(self, record: Record) -> Event:
         """Run the step that is due, and say what became."""
-        if not record.entered:
+        status = record.status or self.start_name
+        if not record.entered and status not in self._plain:
             entering = self._enter(record)
             if entering is not None:
                 return entering
-        status = record.status or self.start_name
         step = self.workflow.steps.get(status)
         if step is None:
             return self._event(record, events.SKIPPED)
@@ -84,19 +88,20 @@ class Executor(Generic[ObjectT, StatusT]):
             run = self.run(record)
         except InvalidObject as error:
             # No attempt can mend this: only other code or another object can.
-            if record.entered:
-                return self._paused_by(record, error, record.attempt + 1, resume_at=None)
-            return self._rejected(record, str(error))
+            if record.version > 1:
+                paused = self._paused_by(record, error, record.attempt + 1, resume_at=None)
+                return self._bounded(paused)
+            return self._rejected(record, error)
+        except Exception as error:
+            return self._failed(record, step, error)
         try:
             if step.is_async and step.timeout is None:
                 result = await cast("Awaitable[StepResult[StatusT]]", step.function(run))
             else:
-                result = await self._call(step, run, step.timeout)
+                result = await call(step, run, step.timeout, self._threads)
             return self._limited(self._moved(record, run, step, result))
-        except (Exception, SystemExit) as error:
-            return self._failed(record, step, error)
-        except asyncio.CancelledError as error:
-            if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+        except BaseException as error:
+            if of_the_loop(error):
                 raise
             return self._failed(record, step, error)
 
@@ -107,15 +112,12 @@ class Executor(Generic[ObjectT, StatusT]):
             return self._expired(record, name)
         try:
             run = self.run(record)
-            result = await self._call(timeout, run, None)
+            result = await call(timeout, run, None, self._threads)
             return self._limited(self._moved(record, run, timeout, result))
-        except (Exception, SystemExit) as error:
-            again = self._clock.now() + self._retry.delay(record.attempt + 1, self._chance())
-            return self._expired(record, name, again, record.attempt + 1, error)
-        except asyncio.CancelledError as error:
-            if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+        except BaseException as error:
+            if of_the_loop(error):
                 raise
-            return self._expired(record, name, self._clock.now() + timedelta(seconds=1), 1, error)
+            return self._bounded(self._timer_failed(record, name, error))
 
     def resume(self, record: Record) -> Event:
         """Resume a run whose pause has lasted long enough."""
@@ -128,14 +130,13 @@ class Executor(Generic[ObjectT, StatusT]):
             workflow=self.workflow.name,
             foreign_id=record.foreign_id,
             run_id=record.run_id,
-            status=self.workflow.status_type[status],
+            status=self._statuses[status],
             object=self.workflow.load(bytes(record.object)),
             version=record.version,
             attempt=record.attempt + 1,
             created_at=record.created_at,
             updated_at=record.updated_at,
-            # The attempts of one try share what the run has done before them.
-            idempotency_key=f"{record.run_id}-{record.version - record.attempt}",
+            idempotency_key=f"{record.run_id}-{record.since}",
         )
 
     # ---- entering a status
@@ -145,22 +146,15 @@ class Executor(Generic[ObjectT, StatusT]):
         try:
             status = self.workflow.check_start(record.status).name
         except RequestRefused as error:
-            return self._rejected(record, str(error))
-        if status in self.workflow.steps and status not in self.workflow.timeouts:
+            return self._rejected(record, error)
+        if status in self._plain:
             return None
         try:
             timers = self._timers(self.run(record))
         except InvalidObject as error:
-            return self._rejected(record, str(error))
+            return self._rejected(record, error)
         except Exception as error:
-            delay = self._retry.delay(record.attempt + 1, self._chance())
-            return self._event(
-                record,
-                events.FAILED,
-                dueat=self._clock.now() + delay,
-                attempt=record.attempt + 1,
-                **_told(error),
-            )
+            return self._bounded(self._again(record, self._retry, error))
         return self._event(
             record,
             events.STARTED,
@@ -177,29 +171,10 @@ class Executor(Generic[ObjectT, StatusT]):
             after = timeout.after(run) if callable(timeout.after) else timeout.after
             if after is not None:
                 due = now + after if isinstance(after, timedelta) else after
+                if due.tzinfo is None:
+                    raise NaiveDeadline(name=timeout.name, due=due)
                 timers.append(Timer(name=timeout.name, due_at=due.astimezone(UTC)))
         return tuple(timers)
-
-    # ---- calling
-
-    async def _call(
-        self,
-        called: Step[ObjectT, StatusT] | Timeout[ObjectT, StatusT],
-        run: Run[ObjectT, StatusT],
-        limit: timedelta | None,
-    ) -> StepResult[StatusT]:
-        seconds = None if limit is None else limit.total_seconds()
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                if called.is_async:
-                    return await cast("Awaitable[StepResult[StatusT]]", called.function(run))
-                loop = asyncio.get_running_loop()
-                call = cast("Callable[[], StepResult[StatusT]]", partial(called.function, run))
-                return await loop.run_in_executor(self._threads, call)
-        except TimeoutError:
-            if deadline.expired():
-                raise StepTimedOut(status=called.status.name, seconds=seconds) from None
-            raise
 
     # ---- what became
 
@@ -213,22 +188,33 @@ class Executor(Generic[ObjectT, StatusT]):
         timer = called.name if isinstance(called, Timeout) else ""
         if isinstance(result, called.status.__class__) and result in called.to:
             return self._to(record, run, result, timer)
-        data = msgspec.Raw(self.workflow.dump(run.object))
+        data = self._saved(record, run)
         now = self._clock.now()
         match result:
             case Pause(reason):
                 return self._event(
-                    record, events.PAUSED, state=State.PAUSED, data=data, reason=reason, dueat=now
+                    record,
+                    events.PAUSED,
+                    state=State.PAUSED,
+                    data=data,
+                    reason=text(reason),
+                    dueat=record.due_at if timer else now,
+                    timer=timer,
                 )
             case Cancel(reason):
                 return self._event(
-                    record, events.CANCELLED, state=State.CANCELLED, data=data, reason=reason
+                    record,
+                    events.CANCELLED,
+                    state=State.CANCELLED,
+                    data=data,
+                    reason=text(reason),
+                    timer=timer,
                 )
             case Skip():
                 return self._expired(record, timer) if timer else self._event(record, "skipped")
             case Repeat(after):
                 if timer:
-                    return self._expired(record, timer, now + after)
+                    return self._expired(record, timer, now + after, data=data)
                 return self._event(record, events.REPEATED, data=data, dueat=now + after)
         raise UndeclaredTransition(
             status=called.status.name,
@@ -245,46 +231,82 @@ class Executor(Generic[ObjectT, StatusT]):
         **also: Any,
     ) -> Event:
         name, workflow = status.name, self.workflow
+        now = self._clock.now()
         timers: tuple[Timer, ...] = ()
         if name in workflow.timeouts:
             run.status = status
             timers = self._timers(run)
-        has_step = name in workflow.steps
-        return self._event(
-            record,
-            events.MOVED,
+        return Event(
+            specversion="1.0",
+            id=f"{record.run_id}-{record.version}",
+            source=self._source,
+            type=events.MOVED,
+            subject=record.foreign_id,
+            time=now,
+            runid=record.run_id,
+            version=record.version,
             status=name,
-            state=None if has_step or timers or not workflow.terminal(name) else State.COMPLETED,
-            data=msgspec.Raw(workflow.dump(run.object)),
-            dueat=self._clock.now() if has_step else None,
+            state=_COMPLETED if workflow.terminal(name) else None,
+            data=self._saved(record, run),
+            dueat=now if name in workflow.steps else None,
             timers=pack_timers(timers) if timers else "",
             timer=timer,
             **also,
         )
 
+    def _saved(self, record: Record, run: Run[ObjectT, StatusT]) -> msgspec.Raw:
+        """The object as it has become. Raises InvalidObject before one is lost that fits."""
+        data = self.workflow.dump(run.object)
+        if data != bytes(record.object):
+            self.workflow.load(data)
+        return msgspec.Raw(data)
+
     def _failed(self, record: Record, step: Step[ObjectT, StatusT], error: BaseException) -> Event:
+        try:
+            return self._bounded(self._judged(record, step, error))
+        except Exception as worse:
+            # What the error should have led to is impossible. People have to see to it.
+            paused = self._paused_by(record, worse, record.attempt + 1, resume_at=None)
+            return self._bounded(paused)
+
+    def _judged(self, record: Record, step: Step[ObjectT, StatusT], error: BaseException) -> Event:
         attempt = record.attempt + 1
         final = isinstance(error, Fatal)
         if final or step.retry.exhausted(attempt):
             if step.on_error is not None:
-                return self._to(record, self.run(record), step.on_error, **_told(error))
+                return self._to(record, self.run(record), step.on_error, **told(error))
             return self._paused_by(record, error, attempt, None if final else self._resume_at())
         if step.pause_after is not None and attempt >= step.pause_after:
             return self._paused_by(record, error, attempt, self._resume_at())
+        return self._again(record, step.retry, error)
+
+    def _again(self, record: Record, retry: Retry, error: BaseException) -> Event:
         return self._event(
             record,
             events.FAILED,
-            dueat=self._clock.now() + step.retry.delay(attempt, self._chance()),
-            attempt=attempt,
-            **_told(error),
+            dueat=self._clock.now() + retry.delay(record.attempt + 1, self._chance()),
+            attempt=record.attempt + 1,
+            **told(error),
         )
+
+    def _timer_failed(self, record: Record, name: str, error: BaseException) -> Event:
+        attempt = record.attempt + 1
+        if isinstance(error, Fatal):
+            return self._paused_by(record, error, attempt, resume_at=None, timer=name)
+        again = self._clock.now() + self._retry.delay(attempt, self._chance())
+        return self._expired(record, name, again, attempt, error)
 
     def _resume_at(self) -> datetime | None:
         after = self.workflow.auto_resume
         return None if after is None else self._clock.now() + after
 
     def _paused_by(
-        self, record: Record, error: BaseException, attempt: int, resume_at: datetime | None
+        self,
+        record: Record,
+        error: BaseException,
+        attempt: int,
+        resume_at: datetime | None,
+        timer: str = "",
     ) -> Event:
         return self._event(
             record,
@@ -294,11 +316,12 @@ class Executor(Generic[ObjectT, StatusT]):
             attempt=attempt,
             reason=f"paused after {attempt} failed attempts",
             resumeat=resume_at,
-            **_told(error),
+            timer=timer,
+            **told(error),
         )
 
-    def _rejected(self, record: Record, why: str) -> Event:
-        return self._event(record, events.REJECTED, state=State.CANCELLED, reason=why)
+    def _rejected(self, record: Record, why: RequestRefused) -> Event:
+        return self._event(record, events.REJECTED, state=State.CANCELLED, reason=text(str(why)))
 
     def _expired(
         self,
@@ -307,12 +330,13 @@ class Executor(Generic[ObjectT, StatusT]):
         again: datetime | None = None,
         attempt: int | None = None,
         error: BaseException | None = None,
+        **also: Any,
     ) -> Event:
         """A timer was answered without a move: it is gone, or due again; the rest goes on."""
         timers = [timer for timer in record.timers if timer.name != name]
         if again is not None:
             timers.append(Timer(name=name, due_at=again))
-        told = _told(error) if error else _kept(record)
+        failure = told(error) if error else kept(record.error)
         return self._event(
             record,
             events.EXPIRED,
@@ -320,7 +344,8 @@ class Executor(Generic[ObjectT, StatusT]):
             timers=pack_timers(tuple(timers)),
             dueat=record.due_at,
             attempt=record.attempt if attempt is None else attempt,
-            **told,
+            **failure,
+            **also,
         )
 
     def _event(self, record: Record, kind: str, **fields: Any) -> Event:
@@ -336,6 +361,17 @@ class Executor(Generic[ObjectT, StatusT]):
             **fields,
         )
 
+    def _bounded(self, event: Event) -> Event:
+        """An event that tells of an error, with as much of its traceback as it has room for."""
+        excess = len(encode_event(event)) - self._max_bytes
+        if excess > 0:
+            event = msgspec.structs.replace(
+                event,
+                errortrace=event.errortrace[excess:],
+                errormessage=event.errormessage[:SHORT_MESSAGE],
+            )
+        return self._limited(event)
+
     def _limited(self, event: Event) -> Event:
         """Raises RecordTooLarge if the object could push the event past the limit."""
         if isinstance(event.data, msgspec.Raw):
@@ -343,26 +379,6 @@ class Executor(Generic[ObjectT, StatusT]):
             if size > self._max_bytes // 2 and len(encode_event(event)) > self._max_bytes:
                 raise RecordTooLarge(what="object", size=size, limit=self._max_bytes)
         return event
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    text = "".join(traceback.format_exception(error))
-    return {
-        "errortype": type(error).__name__,
-        "errormessage": str(error)[:MAX_MESSAGE],
-        "errortrace": text[-MAX_TRACEBACK:],
-    }
-
-
-def _kept(record: Record) -> dict[str, str]:
-    if record.error is None:
-        return {}
-    error = record.error
-    return {
-        "errortype": error.type,
-        "errormessage": error.message,
-        "errortrace": error.traceback,
-    }
 
 
 def rejected_trigger(record: Record, event: Event) -> Event:

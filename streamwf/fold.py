@@ -15,9 +15,11 @@ from .events import (
     EXPIRED,
     MOVED,
     PAUSE,
+    REPEATED,
     REQUESTS,
     RESUME,
     RESUMED,
+    SKIPPED,
     STARTED,
     TRIGGER,
     Event,
@@ -38,10 +40,14 @@ class Verdict(StrEnum):
 
 
 _NO_OBJECT = msgspec.Raw(b"null")
+# A member of an enum costs a look-up in its class; these are looked up for every event.
+_ACCEPTED, _RUNNING = Verdict.ACCEPTED, State.RUNNING
+
 _AT_WORK = (State.INITIATED, State.RUNNING)
 _AFTER_WORK = TRANSITIONS[State.RUNNING] | {State.RUNNING}
 _ENTERS = (STARTED, MOVED)
 _SETS_TIMERS = (STARTED, MOVED, EXPIRED)
+_ENDS_TRY = (MOVED, REPEATED)
 _REQUESTED = {PAUSE: State.PAUSED, RESUME: State.RUNNING, CANCEL: State.CANCELLED}
 
 
@@ -106,13 +112,17 @@ def _steered(record: Record, event: Event, offset: int, state: State) -> Record:
     failed = record.error is not None
     resumed = state is State.RUNNING
     live = state in LIVE
+    due_at = record.due_at
+    if resumed and (failed or record.skipped):
+        # After errors the step tries at once; one that skipped is woken. Other waits go on.
+        due_at = event.time
     return msgspec.structs.replace(
         record,
         state=state,
         version=record.version + 1,
         updated_at=event.time,
-        # Resuming after errors tries at once and counts from nought; any other wait goes on.
-        due_at=(event.time if resumed and failed else record.due_at) if live else None,
+        due_at=due_at if live else None,
+        skipped=record.skipped and not resumed,
         attempt=0 if resumed else record.attempt,
         error=None if resumed else record.error,
         reason=event.reason,
@@ -126,11 +136,15 @@ def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]
     if event.type == RESUMED:
         if record.state is not State.PAUSED:
             return record, Verdict.STATE_FORBIDS
-        return _steered(record, event, offset, State.RUNNING), Verdict.ACCEPTED
-    state = event.state or State.RUNNING
+        return _steered(record, event, offset, State.RUNNING), _ACCEPTED
+    state = event.state or _RUNNING
     if record.state not in _AT_WORK or state not in _AFTER_WORK:
         return record, Verdict.STATE_FORBIDS
-    timers = unpack_timers(event.timers) if event.type in _SETS_TIMERS else record.timers
+    timers = record.timers
+    if event.type in _SETS_TIMERS:
+        timers = unpack_timers(event.timers)
+    elif event.timer:
+        timers = tuple(timer for timer in timers if timer.name != event.timer)
     return (
         Record(
             foreign_id=record.foreign_id,
@@ -142,8 +156,10 @@ def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]
             created_at=record.created_at,
             updated_at=event.time,
             due_at=event.dueat,
+            skipped=event.type == SKIPPED or (record.skipped and event.type != MOVED),
             entered=record.entered or event.type in _ENTERS,
             attempt=event.attempt,
+            since=record.version + 1 if event.type in _ENDS_TRY else record.since,
             error=event.failure,
             reason=event.reason,
             timers=timers if state in LIVE else (),
@@ -151,7 +167,7 @@ def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]
             offsets=_more(record.offsets, offset),
             requests=record.requests,
         ),
-        Verdict.ACCEPTED,
+        _ACCEPTED,
     )
 
 

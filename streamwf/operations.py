@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import heapq
+import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -230,7 +231,7 @@ class Operations:
         )
 
     async def find(self, query: Query) -> Page:
-        """Runs that fit a query, in the order of their keys.
+        """Runs that fit a query, by workflow and foreign id, the newest of each first.
 
         Raises WorkflowNotFound and InvalidQuery, and NotReady if it asks for a foreign id whose
         shard is not live here.
@@ -260,13 +261,21 @@ class Operations:
         return Page(runs=runs)
 
     async def _scan(self, name: str, start: str) -> AsyncIterator[tuple[Shard, Record]]:
-        """The runs of a workflow in the order of their keys, from `start` on."""
+        """The runs of a workflow in the order of their foreign ids, from `start` on.
+
+        The newest run of a foreign id comes first, so that a run which is new shifts no page.
+        """
         scans = [
             ((key, shard, record) for key, record in shard.scan(start))
             for shard in self.host.shards(name)
         ]
         merged = heapq.merge(*scans, key=lambda item: item[0])
-        for number, (_, shard, record) in enumerate(merged, 1):
+        groups = itertools.groupby(merged, key=lambda item: item[2].foreign_id)
+        # All that a run was told lies in the log before the next run's trigger.
+        newest_first = itertools.chain.from_iterable(
+            sorted(group, key=lambda item: item[2].offsets[-1], reverse=True) for _, group in groups
+        )
+        for number, (_, shard, record) in enumerate(newest_first, 1):
             yield shard, record
             if number % TURN == 0:
                 await asyncio.sleep(0)
@@ -284,7 +293,7 @@ class Operations:
             shard.workflow.member(status)
         with shard.watch(run_id) as changes:
             record = self._find(run_id)[1]
-            if status not in (None, record.status) and await self._passed(run_id, status):
+            if status not in (None, record.status) and await self._passed(shard, run_id, status):
                 return self._view(shard, record)
             deadline = time.monotonic() + timeout
             while not self._reached(shard, record, status):
@@ -298,9 +307,14 @@ class Operations:
                 record = change
             return self._view(shard, record)
 
-    async def _passed(self, run_id: str, status: str | None) -> bool:
+    async def _passed(self, shard: Shard, run_id: str, status: str | None) -> bool:
         history = await self.history(run_id)
-        return any(event.status == status for event in history.events)
+        # A trigger that names no status means the start; any other event, no change.
+        start = shard.workflow.start_name
+        return any(
+            (event.status or (start if event.type == events.TRIGGER else "")) == status
+            for event in history.events
+        )
 
     def _reached(self, shard: Shard, record: Record, status: str | None) -> bool:
         """Raises AwaitFailed if it will never be."""

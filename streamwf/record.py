@@ -52,9 +52,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         version that it was computed from, and folds only onto that one.
     object: the user's object as JSON; decoded only when a step needs it.
     due_at: when the step at `status` is to run; None while the run waits for something else.
+    skipped: whether the step has said that it waits for something else; a resumption wakes it.
     entered: whether its status was entered: its timers are set. False from the trigger until the
         first result.
     attempt: how many times in a row the step has failed.
+    since: the version at which the step's present try began; its attempts share it.
     resume_at: when a paused run resumes by itself.
     offsets: where its events are in the log, the most recent `MAX_OFFSETS` of them.
     requests: the ids of the latest requests from outside that it has accepted, so that one
@@ -70,8 +72,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None = None
+    skipped: bool = False
     entered: bool = False
     attempt: int = 0
+    since: int = 1
     error: Failure | None = None
     reason: str = ""
     timers: tuple[Timer, ...] = ()

@@ -27,7 +27,7 @@ class Retry:
         try:
             full = min(initial * self.factor ** (attempt - 1), maximum)
         except OverflowError:
-            full = maximum
+            full = maximum if initial else 0.0
         return timedelta(seconds=full * (1 - self.jitter * chance))
 
     def exhausted(self, attempt: int) -> bool:

@@ -1,13 +1,27 @@
 """Settings: by flag, by environment, in code, in that order of precedence."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidSettings
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _duration(value: Any) -> Any:
+    """Read what people write, like 250ms, 10s or 2m; seconds without a unit."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", value) if isinstance(value, str) else None
+    return (
+        value if match is None else timedelta(seconds=float(match[1]) * _SECONDS[match[2] or "s"])
+    )
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
@@ -52,13 +66,13 @@ class Settings(BaseSettings):
     advertise: str | None = Field(
         default=None, description="URL at which other workers reach this one"
     )
-    checkpoint_interval: timedelta = Field(
+    checkpoint_interval: Duration = Field(
         default=timedelta(milliseconds=250), description="how often changed rows are made durable"
     )
-    session_timeout: timedelta = Field(
+    session_timeout: Duration = Field(
         default=timedelta(seconds=10), description="a worker that is silent for so long is replaced"
     )
-    shutdown_grace: timedelta = Field(
+    shutdown_grace: Duration = Field(
         default=timedelta(seconds=5),
         description="what steps in progress get to finish in at a stop",
     )
@@ -69,7 +83,11 @@ class Settings(BaseSettings):
         description="the largest record that is accepted",
     )
     threads: int = Field(default=64, ge=1, description="threads for steps that are plain functions")
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field(
+        default="info",
+        pattern="^(debug|info|warning|error)$",
+        description="the least that is logged: debug, info, warning or error",
+    )
 
 
 def load(flags: dict[str, Any] | None = None, code: Settings | None = None) -> Settings:
@@ -81,10 +99,10 @@ def load(flags: dict[str, Any] | None = None, code: Settings | None = None) -> S
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
-        environment = Settings()
+        told = Settings(**given)
         merged = {} if code is None else code.model_dump(include=code.model_fields_set)
-        merged |= environment.model_dump(include=environment.model_fields_set)
-        return Settings.model_validate({**merged, **given})
+        merged |= told.model_dump(include=told.model_fields_set)
+        return Settings.model_validate(merged)
     except ValidationError as error:
         mistakes = "\n".join(
             f"- {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()

@@ -78,6 +78,9 @@ class Limits:
     max_record_bytes: int = 1_000_000
 
 
+_ACCEPTED = Verdict.ACCEPTED
+
+
 def archive_key(record: Record) -> str:
     """The key of a run that is not the latest of its foreign id."""
     return f"{record.foreign_id}{SEPARATOR}{record.run_id}"
@@ -122,6 +125,7 @@ class Shard:
         self._limits = limits
         self._changes: dict[str, Change] = {}
         self._writing: dict[str, Change] = {}
+        self._under_way = False
         self._run_ids: dict[str, str] = {}
         self._appends: list[Append] = []
         self._asides: list[Aside] = []
@@ -165,7 +169,7 @@ class Shard:
             self._put_aside(record, str(error))
             return
         self.verdicts[event.type, verdict] += 1
-        if verdict is Verdict.ACCEPTED and after is not None:
+        if verdict is _ACCEPTED and after is not None:
             self._apply(key, known, after, event, now)
         if self._waiting:
             waiter = self._waiting.pop(event.id, None)
@@ -372,8 +376,9 @@ class Shard:
 
         Its asides must be durable before it is. It has to be answered by `committed` or `failed`.
         """
-        if self._writing or self._asides or self.position == self.checkpointed:
+        if self._under_way or self._asides or self.position == self.checkpointed:
             return None
+        self._under_way = True
         self._writing, self._changes = self._changes, {}
         self._timetable.writing()
         return Checkpoint(list(self._writing.values()), self.position)
@@ -384,7 +389,7 @@ class Shard:
             if change.after is not None:
                 self._run_ids.pop(change.after.run_id, None)
         self.checkpointed = checkpoint.position
-        self._writing = {}
+        self._writing, self._under_way = {}, False
         self._timetable.written()
 
     def failed(self, checkpoint: Checkpoint) -> None:
@@ -393,8 +398,13 @@ class Shard:
             newer = self._changes.get(change.key)
             after = change.after if newer is None else newer.after
             self._changes[change.key] = Change(change.key, change.before, after)
-        self._writing = {}
+        self._writing, self._under_way = {}, False
         self._timetable.not_written()
+
+    @property
+    def changed(self) -> int:
+        """How many rows wait for a checkpoint."""
+        return len(self._changes)
 
     @property
     def busy(self) -> bool:

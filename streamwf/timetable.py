@@ -72,7 +72,8 @@ class Timetable:
         record = self._latest(foreign_id)
         if record is not None:
             for entry in entries(record):
-                if entry.due_at == due_at:
+                # The table knows no time before the beginning.
+                if max(entry.due_at, _BEGINNING) == due_at:
                     self._push(foreign_id, entry)
 
     def _push(self, foreign_id: str, entry: Entry) -> None:

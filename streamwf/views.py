@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
 
 from .events import Event
 from .record import Failure, Record, State
@@ -14,6 +14,12 @@ MAX_PAGE = 1_000
 
 
 class View(BaseModel):
+    """What is told. Who reads it passes over what a newer version tells beyond this."""
+
+
+class Request(BaseModel):
+    """What is asked. Nothing in it may go unheeded."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -80,7 +86,7 @@ class History(View):
 
 
 class Page(View):
-    """Runs, in the order of workflow, foreign id and run id.
+    """Runs, by workflow and foreign id, the newest of each foreign id first.
 
     cursor: where the next page begins; None on the last one.
     missing: the workers that did not answer, so that their runs are not here.
@@ -110,7 +116,7 @@ class Workflows(View):
     missing: list[str] = []
 
 
-class Trigger(View):
+class Trigger(Request):
     """A request to start a run.
 
     status: where to start, if not at the workflow's start. start_at: when, if not now.
@@ -124,14 +130,14 @@ class Trigger(View):
     key: str | None = None
 
 
-class Steering(View):
+class Steering(Request):
     """Why a run is paused, resumed or cancelled. key: makes a repeat harmless."""
 
     reason: str = ""
     key: str | None = None
 
 
-class Query(View):
+class Query(Request):
     """A filter on runs. Several values of one field are alternatives."""
 
     workflow: str | None = None
@@ -189,4 +195,8 @@ def _error_view(error: Failure | None) -> ErrorView | None:
 
 
 def _json(data: bytes) -> Any:
-    return msgspec.json.decode(data)
+    """What the JSON says; the text itself if it says more than can be read."""
+    try:
+        return from_json(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")

@@ -2,6 +2,6 @@
 
 from streamwf.adapters.web.forwarding import NoPeers, Peers
 from streamwf.adapters.web.routes import application
-from streamwf.adapters.web.server import Server, serve
+from streamwf.adapters.web.server import Server, serve, url_of
 
-__all__ = ["NoPeers", "Peers", "Server", "application", "serve"]
+__all__ = ["NoPeers", "Peers", "Server", "application", "serve", "url_of"]

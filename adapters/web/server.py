@@ -18,7 +18,7 @@ class Server:
     def __init__(self, runner: web.AppRunner, host: str) -> None:
         self._runner = runner
         self.port: int = runner.addresses[0][1]
-        self.url = f"http://{_reachable(host)}:{self.port}"
+        self.url = url_of(host, self.port)
 
     async def stop(self) -> None:
         """Take no more requests, and let those in progress end."""
@@ -46,6 +46,11 @@ def _cause(error: Exception) -> str:
     if isinstance(error, socket.gaierror) or number is None:
         return str(error)
     return os.strerror(number)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this machine reaches what listens there."""
+    return f"http://{_reachable(host)}:{port}"
 
 
 def _reachable(host: str) -> str:

@@ -46,7 +46,7 @@ async def test_a_data_directory_in_use(cluster: Cluster) -> None:
 @pytest.mark.timeout(120)
 async def test_live_runs_in_a_status_that_is_gone(cluster: Cluster) -> None:
     first = cluster.worker("first", STEP_SECONDS="0.1").start()
-    await cluster.trigger(["order"], item="fragile")
+    await cluster.trigger(["order"], item="broken")
 
     async def failing() -> bool:
         return any(event["type"] == "failed" for event in await cluster.events())

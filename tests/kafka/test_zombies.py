@@ -17,7 +17,7 @@ def backward(positions: list[int]) -> bool:
 async def zombie(cluster: Cluster, **environment: str) -> tuple[Worker, Worker]:
     """Two workers; the first is stopped with unwritten rows, in the middle of its steps, for so
     long that the second takes its shards over, and then goes on."""
-    slow = {"STEP_SECONDS": "1", "STREAMWF_CHECKPOINT_INTERVAL": "PT0.7S", **environment}
+    slow = {"STEP_SECONDS": "1", "STREAMWF_CHECKPOINT_INTERVAL": "PT3S", **environment}
     first, second = cluster.worker("first", **slow), cluster.worker("second", **slow)
     first.start()
     await until(lambda: first.says("shard_opened") >= 4, "the first worker", 30)
@@ -25,8 +25,11 @@ async def zombie(cluster: Cluster, **environment: str) -> tuple[Worker, Worker]:
     await until(lambda: (cluster.folder / "steps").exists(), "the first steps", 30)
     second.start()
     await until(lambda: second.says("shard_opened") >= 2, "the second worker", 30)
+    # Right after a checkpoint, so that what is folded now is written by no other before the stop.
+    durable = cluster.folded().total()
+    await until(lambda: cluster.folded().total() > durable, "a checkpoint", 30)
     await cluster.trigger(f"late-{n}" for n in range(100))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.5)
     first.signal(signal.SIGSTOP)
     opened = second.says("shard_opened")
     await until(lambda: second.says("shard_opened") >= opened + 2, "the takeover", 60)

@@ -1,0 +1,48 @@
+"""The raw limit: consume, decode, encode, produce, once for each hop, and nothing else.
+
+`python benchmarks/raw_loop.py BROKERS SOURCE SINK GROUP HOPS` prints the seconds it took.
+"""
+
+import asyncio
+import sys
+import time
+
+import msgspec
+import uvloop
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from streamwf.events import Event
+
+decode = msgspec.json.Decoder(Event).decode
+encode = msgspec.json.Encoder().encode
+
+
+async def main(brokers: str, source: str, sink: str, group: str, hops: int) -> float:
+    consumer = AIOKafkaConsumer(
+        source,
+        bootstrap_servers=brokers,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", linger_ms=5)
+    await consumer.start()
+    await producer.start()
+    begun, done = 0.0, 0
+    while done < hops:
+        for partition, records in (await consumer.getmany(timeout_ms=1_000)).items():
+            begun = begun or time.perf_counter()
+            for record in records:
+                value = encode(decode(record.value))
+                await producer.send(sink, value, key=record.key, partition=partition.partition)
+            done += len(records)
+            await producer.flush()
+            await consumer.commit()
+    seconds = time.perf_counter() - begun
+    await consumer.stop()
+    await producer.stop()
+    return seconds
+
+
+if __name__ == "__main__":
+    print(uvloop.run(main(*sys.argv[1:5], int(sys.argv[5]))))

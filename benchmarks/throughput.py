@@ -1,0 +1,210 @@
+"""Transitions per second of one worker, as a ratio to the raw loop in the same run.
+
+`python -m benchmarks.throughput [--runs N] [--json]` starts a broker of its own. The machine
+should be idle otherwise. Latency is that of one run of three steps on a worker with nothing else
+to do, from the trigger's append to the completion seen by a consumer.
+"""
+
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import click
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.order_flow import OBJECT
+from streamwf import events
+from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.topics import Topics, admin, create, ensure_topics, partition_of
+from streamwf.adapters.kafka.triggers import append_triggers
+from streamwf.adapters.local_kafka import find_broker
+from streamwf.events import encode_event
+from streamwf.settings import Settings
+from streamwf.views import Trigger
+
+HERE = Path(__file__).parent
+PARTITIONS = 4
+STEPS = 3
+
+
+def trigger_record(number: int) -> tuple[bytes, bytes]:
+    event = events.request(
+        "orders",
+        events.TRIGGER,
+        f"order-{number}",
+        datetime.now(UTC),
+        event_id=str(uuid.uuid4()),
+        run_id=str(uuid.uuid4()),
+        status="CREATED",
+        data=json.dumps(OBJECT).encode(),
+    )
+    return event.subject.encode(), encode_event(event)
+
+
+async def raw_rate(settings: Settings, hops: int) -> float:
+    """Hops per second of the raw loop."""
+    client = await admin(settings)
+    for topic in ("raw-source", "raw-sink"):
+        await create(client, NewTopic(topic, PARTITIONS, 1))
+    await client.close()
+    to = producer(settings)
+    await to.start()
+    for partition in range(PARTITIONS):
+        numbers = range(partition, hops, PARTITIONS)
+        await append_batch(to, "raw-source", partition, map(trigger_record, numbers))
+    await to.stop()
+    loop = [sys.executable, str(HERE / "raw_loop.py"), settings.brokers]
+    loop += ["raw-source", "raw-sink", uuid.uuid4().hex, str(hops)]
+    process = await asyncio.create_subprocess_exec(*loop, stdout=subprocess.PIPE)
+    printed, _ = await process.communicate()
+    return hops / float(printed)
+
+
+class Worker:
+    """A worker process that is measured."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._log = folder / "worker.log"
+        command = [sys.executable, "-m", "streamwf.cli", "worker", str(HERE / "order_flow.py")]
+        environment = {
+            "STREAMWF_BROKERS": settings.brokers,
+            "STREAMWF_PARTITIONS": str(PARTITIONS),
+            "STREAMWF_DATA_DIR": str(folder / "data"),
+            "STREAMWF_WEB_PORT": "0",
+        }
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=log
+            )
+
+    async def url(self) -> str:
+        while True:
+            found = re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())
+            if found:
+                return found.group()
+            if self.process.poll() is not None:
+                sys.exit(f"the worker gave up:\n{self._log.read_text()}")
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+async def moved(session: aiohttp.ClientSession, url: str) -> float:
+    """How many transitions the worker has folded."""
+    async with session.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+    counts = re.findall(
+        r'^streamwf_events_total\{(?=[^}]*type="moved")(?=[^}]*verdict="accepted")[^}]*\} (\S+)',
+        text,
+        re.M,
+    )
+    return sum(map(float, counts))
+
+
+async def worker_rate(url: str, runs: int) -> float:
+    """Transitions per second, from the first that is seen to the last."""
+    wanted = STEPS * runs
+    first = last = (0.0, 0.0)
+    async with aiohttp.ClientSession() as session:
+        while last[1] < wanted:
+            last = (time.perf_counter(), await moved(session, url))
+            if not first[1]:
+                first = last
+            await asyncio.sleep(0.05)
+    return (last[1] - first[1]) / (last[0] - first[0])
+
+
+async def latencies(settings: Settings, rounds: int) -> list[float]:
+    """Seconds from trigger to completion, one run at a time."""
+    topic = Topics.of("orders", settings).events
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, fetch_max_wait_ms=200)
+    to = AIOKafkaProducer(bootstrap_servers=settings.brokers)
+    await consumer.start()
+    await to.start()
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+    await consumer.seek_to_end(*partitions)
+    for partition in partitions:
+        await consumer.position(partition)
+    found = []
+    for number in range(rounds):
+        key, value = trigger_record(10_000_000 + number)
+        begun = time.perf_counter()
+        await to.send_and_wait(
+            topic, value, key=key, partition=partition_of(key.decode(), PARTITIONS)
+        )
+        complete = False
+        while not complete:
+            for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                complete = complete or any(
+                    r.key == key and b'"state":"COMPLETED"' in r.value for r in records
+                )
+        found.append(time.perf_counter() - begun)
+    await consumer.stop()
+    await to.stop()
+    return found
+
+
+async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> dict[str, float]:
+    raw = await raw_rate(settings, STEPS * runs)
+    await ensure_topics(["orders"], settings)
+    # In the log before the worker starts, so that making them costs nothing while it is measured.
+    piled = (Trigger(foreign_id=f"order-{n}", object=OBJECT) for n in range(runs))
+    await append_triggers("orders", piled, settings, lambda _: None)
+    worker = Worker(settings, folder)
+    try:
+        url = await worker.url()
+        rate = await worker_rate(url, runs)
+        await latencies(settings, 20)
+        seconds = sorted(await latencies(settings, rounds))
+    finally:
+        worker.stop()
+    return {
+        "runs": runs,
+        "raw_hops_per_second": raw,
+        "transitions_per_second": rate,
+        "ratio": rate / raw,
+        "latency_p50_ms": 1000 * statistics.median(seconds),
+        "latency_p99_ms": 1000 * seconds[int(len(seconds) * 0.99) - 1],
+    }
+
+
+@click.command()
+@click.option("--runs", default=100_000, help="Runs of three steps each.")
+@click.option("--rounds", default=300, help="Runs whose latency is measured, one at a time.")
+@click.option("--json", "as_json", is_flag=True)
+def main(runs: int, rounds: int, as_json: bool) -> None:
+    """Measure one worker against the raw loop."""
+    console = Console(stderr=True)
+    with find_broker(say=console.print) as broker, tempfile.TemporaryDirectory() as folder:
+        settings = Settings(brokers=broker.bootstrap, partitions=PARTITIONS)
+        found = asyncio.run(measure(settings, runs, rounds, Path(folder)))
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("what", "measured", title="one worker, three steps that do nothing")
+    table.add_row("raw loop", f"{found['raw_hops_per_second']:,.0f} hops/s")
+    table.add_row("streamwf", f"{found['transitions_per_second']:,.0f} transitions/s")
+    table.add_row("ratio", f"{found['ratio']:.2f}")
+    table.add_row("latency of a run at idle, p50", f"{found['latency_p50_ms']:.1f} ms")
+    table.add_row("latency of a run at idle, p99", f"{found['latency_p99_ms']:.1f} ms")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

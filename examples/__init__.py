@@ -1,0 +1,1 @@
+"""Workflows to try, and the demonstrations that run them."""

@@ -1,0 +1,102 @@
+"""`streamwf rebuild` and `streamwf verify`: the tables are what the log leads to."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from streamwf.adapters import loggers
+from streamwf.cli import options
+from streamwf.cli.output import progress_bar, write, write_json
+from streamwf.cli.targets import AnyWorkflow, load_workflows
+from streamwf.settings import Settings, load
+
+if TYPE_CHECKING:
+    from streamwf.agents import Difference
+
+FLAGS = (*options.KAFKA, "app_id", "data_dir")
+
+#: Differences that are written out in full; the rest are only counted.
+SHOWN = 20
+
+Outcome = TypeVar("Outcome", covariant=True)
+
+
+class Work(Protocol[Outcome]):
+    def __call__(
+        self, workflow: AnyWorkflow, settings: Settings, progress: Any
+    ) -> Coroutine[Any, Any, Outcome]: ...
+
+
+@click.command()
+@options.targets
+@options.as_json
+@options.settings(*FLAGS)
+def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+    """Make the tables anew from the log. No step runs. The workers have to be stopped."""
+    from streamwf import agents
+
+    for name, done in _each(targets, flags, "rebuilding", agents.rebuild):
+        if as_json:
+            write_json({"workflow": name, **asdict(done)})
+        else:
+            write(
+                f"{name}: {done.events:,} events folded into {done.runs:,} runs"
+                f" in {done.partitions} partitions"
+            )
+
+
+@click.command()
+@options.targets
+@options.as_json
+@options.settings(*FLAGS)
+def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+    """Fold the log aside and compare it with the tables. Workers may go on meanwhile.
+
+    Exits with 1 if there are differences.
+    """
+    from streamwf import agents
+
+    differ = False
+    for name, found in _each(targets, flags, "verifying", agents.verify):
+        differ = differ or bool(found.differences)
+        if as_json:
+            write_json({"workflow": name, **asdict(found)})
+        else:
+            _tell(name, found.rows, found.differences)
+    if differ:
+        sys.exit(1)
+
+
+def _each(
+    targets: tuple[str, ...], flags: dict[str, Any], doing: str, work: Work[Outcome]
+) -> Iterator[tuple[str, Outcome]]:
+    """Do one thing to each workflow, with a progress bar."""
+    from streamwf.adapters.kafka.topics import app_id_of
+
+    settings = load(flags)
+    loggers.configure("warning")
+    workflows = load_workflows(targets)
+    # The group of a worker that runs all of them.
+    app_id = app_id_of([workflow.name for workflow in workflows], settings)
+    settings = settings.model_copy(update={"app_id": app_id})
+    for workflow in workflows:
+        with progress_bar(f"{doing} {workflow.name}") as progress:
+            outcome = asyncio.run(work(workflow, settings, progress))
+        yield workflow.name, outcome
+
+
+def _tell(name: str, rows: int, differences: "list[Difference]") -> None:
+    if not differences:
+        write(f"{name}: {rows:,} rows, all as the log leads to them")
+        return
+    for difference in differences[:SHOWN]:
+        write(f"partition {difference.partition}, {difference.key!r}:")
+        write(f"  table: {difference.live or 'no row'}")
+        write(f"  log:   {difference.folded or 'no row'}")
+    if len(differences) > SHOWN:
+        write(f"and {len(differences) - SHOWN:,} more")
+    write(f"{name}: {len(differences):,} rows differ from the log, out of {rows:,}")

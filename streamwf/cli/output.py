@@ -1,0 +1,109 @@
+"""What the commands write. Off a terminal it is the same without control codes or wrapping."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from streamwf.views import EventView, RunView
+
+#: Wide enough that nothing is cut where there is no terminal.
+UNWRAPPED = 10_000
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where rich output goes. Text is taken as it is: users' data may look like markup."""
+    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not made.is_terminal:
+        made.width = UNWRAPPED
+    return made
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere, without what could control the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def write(text: str) -> None:
+    """A line of what was asked for."""
+    click.echo(clean(text))
+
+
+def say(text: str) -> None:
+    """A line for people beside what was asked for, which may be read by a program."""
+    click.echo(clean(text), err=True)
+
+
+def write_json(value: BaseModel | dict[str, Any]) -> None:
+    """A document for programs."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    click.echo(json.dumps(plain, indent=2))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Aligned columns under their names."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(clean(cell).rstrip() for cell in row))
+    console().print(table)
+
+
+def instant(time: datetime | None) -> str:
+    """An instant as people read it, in UTC."""
+    return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def why(told: RunView | EventView) -> str:
+    """What kept a run or moved it, in one line: its error, its reason, its timer."""
+    parts = [told.reason]
+    if told.error is not None:
+        first_line = told.error.message.partition("\n")[0]
+        parts.append(f"{told.error.type}: {first_line}" if first_line else told.error.type)
+    if isinstance(told, EventView) and told.timer:
+        parts.append(f"timeout {told.timer}")
+    return "; ".join(part for part in parts if part)
+
+
+class Report(Protocol):
+    """Takes how much is done, and of how much if that is known."""
+
+    def __call__(self, done: int, total: int | None) -> None: ...
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Report]:
+    """A bar on stderr while something takes its time; nothing off a terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    screen = console(stderr=True)
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,110 @@
+"""A file with a run to be started in each line, and what became of each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from streamwf.cli.output import say, write, write_json
+from streamwf.errors import InvalidForeignId
+from streamwf.events import check_foreign_id
+from streamwf.views import Trigger
+
+#: Refused lines that are written out; the rest are only counted.
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    line: int
+    why: str
+
+
+@dataclass
+class Pile:
+    """The triggers of a file, line by line, and what became of them.
+
+    skip: lines to leave out at the start. read: lines that were read, with those.
+    stopped: why no more lines are read; empty while they are.
+    hang_up: called at a stop, so that nobody waits for the next line.
+    """
+
+    file: BinaryIO
+    skip: int = 0
+    read: int = 0
+    accepted: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    stopped: str = ""
+    interrupted: bool = False
+    hang_up: Callable[[], object] = lambda: None
+
+    def take(self, line: bytes) -> tuple[int, Trigger] | None:
+        """The next line's number and its trigger; None if there is nothing to trigger in it."""
+        self.read += 1
+        if self.read <= self.skip or not line.strip():
+            return None
+        try:
+            trigger = Trigger.model_validate_json(line)
+            check_foreign_id(trigger.foreign_id)
+        except (ValidationError, InvalidForeignId) as error:
+            self.refuse(self.read, _told(error))
+            return None
+        return self.read, trigger
+
+    def triggers(self) -> Iterator[Trigger]:
+        """The triggers of all lines, until it is stopped."""
+        for line in self.file:
+            taken = self.take(line)
+            if taken is not None:
+                yield taken[1]
+            if self.stopped:
+                return
+
+    def refuse(self, line: int, why: str) -> None:
+        self.refused.append(Refused(line, why))
+
+    def stop(self, why: str) -> None:
+        self.stopped = self.stopped or why
+        self.hang_up()
+
+    def lines(self) -> int | None:
+        """How many lines there are; None if that can't be known before they are read."""
+        if not self.file.seekable():
+            return None
+        start = self.file.tell()
+        count = sum(1 for _ in self.file)
+        self.file.seek(start)
+        return count
+
+
+def _told(error: ValidationError | InvalidForeignId) -> str:
+    if isinstance(error, InvalidForeignId):
+        return str(error)
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"])))
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def tell(pile: Pile, accepted: str, as_json: bool) -> None:
+    """What became of the lines. accepted: what those are called that were not refused."""
+    refused = sorted(pile.refused, key=lambda line: line.line)
+    if as_json:
+        write_json(
+            {
+                accepted: pile.accepted,
+                "refused": [asdict(line) for line in refused],
+                "read": pile.read,
+                "stopped": pile.stopped,
+            }
+        )
+        return
+    for line in refused[:SHOWN]:
+        say(f"line {line.line}: {line.why}")
+    if len(refused) > SHOWN:
+        say(f"and {len(refused) - SHOWN:,} more")
+    write(f"{pile.accepted:,} {accepted}, {len(refused):,} refused")
+    if pile.stopped:
+        say(f"Stopped after line {pile.read}: {pile.stopped}")
+        say(f"To go on from there: --skip {pile.read}")

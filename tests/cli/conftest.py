@@ -1,0 +1,72 @@
+"""A host to speak to, and the command line to speak to it with."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from streamwf.adapters.web import NoPeers, application, serve
+from streamwf.cli import main
+from streamwf.embedded import EmbeddedHost
+from streamwf.operations import Operations
+from tests.cli.sample import parcels
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli() -> Cli:
+    def run(*arguments: str, stdin: bytes | None = None) -> Result:
+        result = CliRunner().invoke(main, arguments, input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The URL of a host in a thread of its own: commands run a loop in this one."""
+    ready: list[str] = []
+    begun, stop = threading.Event(), asyncio.Event()
+
+    async def host() -> None:
+        embedded = EmbeddedHost(parcels)
+        await embedded.start()
+        web = application(Operations(embedded), NoPeers(), lambda: None)
+        server = await serve(web, "127.0.0.1", 0)
+        ready.append(server.url)
+        begun.set()
+        await stop.wait()
+        await server.stop()
+        await embedded.stop()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=[host()])
+    thread.start()
+    assert begun.wait(10)
+    yield ready[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    assert not thread.is_alive()
+    loop.close()
+
+
+@pytest.fixture
+def over_http(cli: Cli, url: str) -> Cli:
+    """The command line, speaking to that host."""
+    return lambda *arguments, **more: cli(*arguments, "--url", url, **more)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    def written(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written

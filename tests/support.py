@@ -1,0 +1,164 @@
+"""What tests share: a clock that they step, polling with a deadline, and records to fold."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from hypothesis import HealthCheck, settings
+
+from streamwf.events import (
+    CANCEL,
+    PAUSE,
+    RESUME,
+    TRIGGER,
+    Event,
+    encode_event,
+    request,
+    source_of,
+)
+from streamwf.record import Record, State
+
+T = TypeVar("T")
+
+#: The instant at which every stepped clock begins.
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
+
+WORKFLOW = "orders"
+
+
+class SteppedClock:
+    """Stands still until it is stepped."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def step(self, by: timedelta) -> None:
+        self._now += by
+
+
+def examples(count: int) -> settings:
+    """How often a property is tried. How long a try takes is the machine's affair."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+
+
+async def eventually(
+    look: Callable[[], T] | Callable[[], Awaitable[T]], *, within: float = 5.0
+) -> T:
+    """What `look` gives, as soon as it is true."""
+    deadline = time.monotonic() + within
+    while True:
+        found: Any = look()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found  # type: ignore[no-any-return]
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not come to be within {within} s; last: {found!r}")
+        await asyncio.sleep(0.002)
+
+
+async def settle(rounds: int = 20) -> None:
+    """Let everything that can run without the clock being stepped run."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """Implements `streamwf.ports.LogRecord`."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 1_893_553_445_678
+
+
+def entries_of(events: list[Event]) -> list[LogEntry]:
+    """The log that holds these events."""
+    return [
+        LogEntry(offset, event.subject.encode(), encode_event(event))
+        for offset, event in enumerate(events)
+    ]
+
+
+def trigger(
+    foreign_id: str = "o-1",
+    run_id: str = "run-1",
+    *,
+    event_id: str = "t-1",
+    status: str = "CREATED",
+    data: bytes | None = b'{"n":1}',
+    time: datetime = NOW,
+    start_at: datetime | None = None,
+) -> Event:
+    return request(
+        WORKFLOW,
+        TRIGGER,
+        foreign_id,
+        time,
+        event_id=event_id,
+        run_id=run_id,
+        status=status,
+        data=data,
+        start_at=start_at,
+    )
+
+
+def steer(kind: str, event_id: str, *, run_id: str = "run-1", reason: str = "") -> Event:
+    assert kind in (PAUSE, RESUME, CANCEL)
+    return request(
+        WORKFLOW,
+        kind,
+        "o-1",
+        NOW + timedelta(minutes=1),
+        event_id=event_id,
+        run_id=run_id,
+        reason=reason,
+    )
+
+
+def result(kind: str, version: int, *, run_id: str = "run-1", **fields: Any) -> Event:
+    """A result as the executor writes it, computed from the run at `version`."""
+    if isinstance(fields.get("data"), bytes):
+        fields["data"] = msgspec.Raw(fields["data"])
+    return Event(
+        **{
+            "specversion": "1.0",
+            "id": f"{run_id}-{version}",
+            "source": source_of(WORKFLOW),
+            "type": kind,
+            "subject": "o-1",
+            "time": NOW + timedelta(seconds=version),
+            "runid": run_id,
+            "version": version,
+            **fields,
+        }
+    )
+
+
+def record(state: State = State.RUNNING, **fields: Any) -> Record:
+    return Record(
+        **{
+            "foreign_id": "o-1",
+            "run_id": "run-1",
+            "status": "CREATED",
+            "state": state,
+            "version": 3,
+            "object": msgspec.Raw(b'{"n":1}'),
+            "created_at": NOW,
+            "updated_at": NOW,
+            "offsets": (1, 2, 3),
+            **fields,
+        }
+    )

@@ -1,0 +1,310 @@
+"""What every table of a shard owes, held against each of them."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwf.ports import Change, Checkpoint, ShardTable
+from streamwf.record import Record, State, Timer, encode_record
+from streamwf.tables.memory import MemoryTable
+from streamwf.tables.runs import AsOf, Memory, RunsTable
+from tests.support import NOW, examples, record
+
+MICROSECOND = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
+
+
+class Kept(Protocol):
+    """A table under test, and how its host writes to it."""
+
+    @property
+    def table(self) -> ShardTable: ...
+
+    def write(self, changes: Sequence[Change], position: int) -> None: ...
+
+    def reopen(self) -> None: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.table = MemoryTable()
+
+    def write(self, changes: Sequence[Change], position: int) -> None:
+        self.table.write(Checkpoint(changes, position))
+
+    def reopen(self) -> None:
+        """It is lost with its process, and has to be as before until then."""
+
+
+class InRocksDB:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._memory = Memory()
+        self._marker = 0
+        self.table = RunsTable(path, self._memory)
+
+    def write(self, changes: Sequence[Change], position: int) -> None:
+        self._marker += 10
+        rows = [None if change.after is None else encode_record(change.after) for change in changes]
+        self.table.write(changes, rows, AsOf("table-1", self._marker, position))
+
+    def reopen(self) -> None:
+        self.table.close()
+        self.table = RunsTable(self._path, self._memory)
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    if request.param == "memory":
+        yield InMemory()
+    else:
+        rocks = InRocksDB(tmp_path / "table")
+        yield rocks
+        rocks.table.close()
+
+
+def run(foreign_id: str = "o-1", run_id: str | None = None, **fields: object) -> Record:
+    return record(foreign_id=foreign_id, run_id=run_id or f"run-of-{foreign_id}", **fields)
+
+
+def put(kept: Kept, *runs: Record, position: int = 1) -> None:
+    """Write runs as a shard does: with the row that they replace."""
+    kept.write([Change(r.foreign_id, kept.table.get(r.foreign_id), r) for r in runs], position)
+
+
+def due(kept: Kept, start: datetime, end: datetime, limit: int = 1_000) -> list[str]:
+    return [foreign_id for _, foreign_id in kept.table.due(start, end, limit)]
+
+
+# ---- rows
+
+
+def test_a_fresh_table_holds_nothing(kept: Kept) -> None:
+    assert kept.table.position is None
+    assert kept.table.get("o-1") is None
+    assert kept.table.foreign_id_of("run-1") is None
+    assert list(kept.table.scan("")) == []
+    assert kept.table.due(*EVER, 10) == []
+    assert not any(kept.table.counts().values())
+
+
+def test_a_row_is_read_as_it_was_written(kept: Kept) -> None:
+    full = run(
+        due_at=NOW,
+        timers=(Timer("nag", NOW + SECOND),),
+        offsets=tuple(range(256)),
+        requests=("a", "b"),
+        reason="Größe \u2028 注文",
+        attempt=3,
+        since=2,
+    )
+    put(kept, full, position=7)
+    kept.reopen()
+    assert kept.table.get("o-1") == full
+    assert kept.table.position == 7
+
+
+def test_a_row_is_replaced(kept: Kept) -> None:
+    put(kept, run(version=1))
+    put(kept, run(version=2))
+    found = kept.table.get("o-1")
+    assert found is not None
+    assert found.version == 2
+    assert len(list(kept.table.scan(""))) == 1
+
+
+def test_a_row_is_taken_away_with_all_that_points_at_it(kept: Kept) -> None:
+    gone = run(due_at=NOW, timers=(Timer("nag", NOW),))
+    put(kept, gone, run("o-2"))
+    kept.write([Change("o-1", gone, None)], 2)
+    kept.reopen()
+    assert kept.table.get("o-1") is None
+    assert [key for key, _ in kept.table.scan("")] == ["o-2"]
+    assert due(kept, *EVER) == []
+    assert Counter(kept.table.counts()) == {("CREATED", "RUNNING"): 1}
+
+
+def test_a_checkpoint_without_rows_moves_the_position(kept: Kept) -> None:
+    put(kept, run(), position=3)
+    kept.write([], 9)
+    kept.reopen()
+    assert kept.table.position == 9
+    assert kept.table.get("o-1") is not None
+
+
+def test_scan_goes_in_the_order_of_the_bytes(kept: Kept) -> None:
+    keys = ["a", "a\0run-0", "a\0run-9", "a b", "a-1", "aa", "b", "z", "ä", "注", "\U0001f600"]
+    shuffled = random.Random(1).sample(keys, len(keys))
+    kept.write([Change(key, None, run(key.split("\0")[0], key)) for key in shuffled], 1)
+    assert [key for key, _ in kept.table.scan("")] == keys
+    assert sorted(keys, key=str.encode) == keys
+    assert [key for key, _ in kept.table.scan("a b")] == keys[3:]
+    assert [key for key, _ in kept.table.scan("a\0")] == keys[1:]
+    assert [key for key, _ in kept.table.scan("\U0010ffff")] == []
+
+
+def test_scan_reads_on_while_the_table_is_written(kept: Kept) -> None:
+    put(kept, *(run(f"o-{n:03}") for n in range(100)))
+    scan = iter(kept.table.scan(""))
+    first = next(scan)
+    put(kept, run("o-000", version=9), run("o-100"), position=2)
+    assert [first[0], *(key for key, _ in scan)][:100] == [f"o-{n:03}" for n in range(100)]
+
+
+# ---- from run id to foreign id
+
+
+def test_a_run_is_found_by_its_id_after_the_next_one_took_its_place(kept: Kept) -> None:
+    first, second = run(run_id="run-1", state=State.COMPLETED), run(run_id="run-2")
+    put(kept, first)
+    kept.write([Change("o-1\0run-1", None, first), Change("o-1", first, second)], 2)
+    kept.reopen()
+    assert kept.table.foreign_id_of("run-1") == "o-1"
+    assert kept.table.foreign_id_of("run-2") == "o-1"
+    assert kept.table.foreign_id_of("run-3") is None
+    assert kept.table.get("o-1") == second
+    assert kept.table.get("o-1\0run-1") == first
+
+
+# ---- counts
+
+
+def test_counts_follow_the_rows(kept: Kept) -> None:
+    put(kept, run("a"), run("b"), run("c", status="PICKED", state=State.PAUSED))
+    put(kept, run("b", status="PICKED"), position=2)
+    kept.reopen()
+    counts = {pair: n for pair, n in kept.table.counts().items() if n}
+    assert counts == {
+        ("CREATED", "RUNNING"): 1,
+        ("PICKED", "RUNNING"): 1,
+        ("PICKED", "PAUSED"): 1,
+    }
+
+
+# ---- what is due
+
+
+def test_due_is_in_order_whatever_order_it_was_written_in(kept: Kept) -> None:
+    moments = [(f"o-{n}", NOW + n * SECOND) for n in (3, 1, 4, 0, 2)]
+    put(kept, *(run(foreign_id, due_at=at) for foreign_id, at in moments))
+    kept.reopen()
+    assert kept.table.due(*EVER, 10) == [(NOW + n * SECOND, f"o-{n}") for n in range(5)]
+
+
+@pytest.mark.parametrize("micros", [0, 1, 999_999, 1_000_000, 86_400_000_000, 2**40 + 1])
+def test_windows_are_exact_to_the_microsecond(kept: Kept, micros: int) -> None:
+    at = EVER[0] + timedelta(days=10_000) + micros * MICROSECOND
+    put(kept, run(due_at=at))
+    assert kept.table.due(at, at + MICROSECOND, 10) == [(at, "o-1")]
+    assert due(kept, at - MICROSECOND, at) == []
+    assert due(kept, at + MICROSECOND, EVER[1]) == []
+    assert due(kept, at, at) == []
+
+
+@pytest.mark.parametrize("offset", [-11, 0, 5.75])
+def test_an_instant_is_the_same_in_every_time_zone(kept: Kept, offset: float) -> None:
+    at = NOW.astimezone(timezone(timedelta(hours=offset)))
+    put(kept, run(due_at=at))
+    assert kept.table.due(NOW, NOW + MICROSECOND, 1) == [(NOW, "o-1")]
+
+
+def test_what_was_due_before_1970_is_due_from_the_beginning(kept: Kept) -> None:
+    put(kept, run(due_at=datetime(1, 1, 1, tzinfo=UTC)))
+    assert due(kept, EVER[0], EVER[0] + MICROSECOND) == ["o-1"]
+
+
+def test_entries_follow_their_row(kept: Kept) -> None:
+    nag, give_up = Timer("nag", NOW + SECOND), Timer("give-up", NOW + 2 * SECOND)
+    put(kept, run(due_at=NOW, timers=(nag, give_up)))
+    assert due(kept, *EVER) == ["o-1"] * 3
+    put(kept, run(due_at=None, timers=(give_up,)))
+    assert kept.table.due(*EVER, 10) == [(give_up.due_at, "o-1")]
+    put(kept, run(state=State.PAUSED, timers=(give_up,), resume_at=NOW))
+    assert kept.table.due(*EVER, 10) == [(NOW, "o-1")]
+    put(kept, run(state=State.CANCELLED, due_at=NOW, timers=(give_up,)))
+    assert due(kept, *EVER) == []
+
+
+def test_two_entries_of_a_run_at_one_instant_are_both_kept_until_the_last_is_gone(
+    kept: Kept,
+) -> None:
+    both = (Timer("nag", NOW), Timer("give-up", NOW))
+    put(kept, run(timers=both))
+    put(kept, run(timers=both[1:]))
+    assert due(kept, *EVER) == ["o-1"]
+    put(kept, run(timers=()))
+    assert due(kept, *EVER) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"), [(1, 2), (2, 2), (3, 5), (4, 5), (5, 5), (6, 6), (7, 6)]
+)
+def test_a_limit_never_parts_what_is_due_at_one_instant(kept: Kept, limit: int, found: int) -> None:
+    moments = [NOW] * 2 + [NOW + MICROSECOND] * 3 + [NOW + SECOND]
+    put(kept, *(run(f"o-{n}", due_at=at) for n, at in enumerate(moments)))
+    expected = [(at, f"o-{n}") for n, at in enumerate(moments)]
+    assert kept.table.due(*EVER, limit) == expected[:found]
+
+
+def test_foreign_ids_that_look_like_parts_of_keys(kept: Kept) -> None:
+    odd = ["d", "r", "i", "m", "position", "rd", "~", "run-of-d"]
+    put(kept, *(run(foreign_id, due_at=NOW) for foreign_id in odd))
+    kept.reopen()
+    assert [key for key, _ in kept.table.scan("")] == sorted(odd)
+    assert due(kept, *EVER) == sorted(odd)
+    assert all(kept.table.foreign_id_of(f"run-of-{name}") == name for name in odd)
+
+
+# ---- any sequence of checkpoints
+
+_runs = st.builds(
+    run,
+    foreign_id=st.sampled_from(["a", "b", "ab", "注"]),
+    run_id=st.sampled_from(["run-1", "run-2"]),
+    status=st.sampled_from(["CREATED", "PICKED"]),
+    state=st.sampled_from(list(State)),
+    due_at=st.none() | st.integers(0, 3).map(lambda n: NOW + n * MICROSECOND),
+    timers=st.lists(
+        st.integers(0, 3).map(lambda n: Timer(f"t{n}", NOW + n * MICROSECOND)), unique=True
+    ).map(tuple),
+    resume_at=st.none() | st.just(NOW),
+)
+
+
+@examples(40)
+@given(st.lists(st.lists(_runs | st.sampled_from("ab"), max_size=5), max_size=6))
+def test_all_tables_agree_after_any_checkpoints(
+    tmp_path_factory: pytest.TempPathFactory, checkpoints: list[list[Record | str]]
+) -> None:
+    rocks, memory = InRocksDB(tmp_path_factory.mktemp("table")), InMemory()
+    for position, wanted in enumerate(checkpoints):
+        latest = {r if isinstance(r, str) else r.foreign_id: r for r in wanted}
+        changes = [
+            Change(key, memory.table.get(key), None if isinstance(row, str) else row)
+            for key, row in latest.items()
+        ]
+        rocks.write(changes, position)
+        memory.write(changes, position)
+    rocks.reopen()
+    assert told(rocks.table) == told(memory.table)
+    rocks.table.close()
+
+
+def told(table: ShardTable) -> tuple[object, ...]:
+    rows = list(table.scan(""))
+    return (
+        table.position,
+        [(key, msgspec.json.encode(row)) for key, row in rows],
+        {pair: n for pair, n in table.counts().items() if n},
+        table.due(*EVER, 100),
+        table.due(NOW + MICROSECOND, NOW + 3 * MICROSECOND, 1),
+    )

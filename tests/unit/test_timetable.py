@@ -1,0 +1,164 @@
+"""The near part of the agenda: nothing is left out, and only what holds is given out."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamwf import timetable as module
+from streamwf.agenda import Kind, entries
+from streamwf.ports import Change, Checkpoint
+from streamwf.record import Record, State, Timer
+from streamwf.tables.memory import MemoryTable
+from streamwf.timetable import WINDOW, Timetable
+from tests.support import NOW, examples, record
+
+SECOND = timedelta(seconds=1)
+
+
+class Rows:
+    """The rows of a shard: those that a checkpoint has written, and fresh ones."""
+
+    def __init__(self) -> None:
+        self.table = MemoryTable()
+        self.fresh: dict[str, Record] = {}
+        self.timetable = Timetable(self.table, self.latest)
+
+    def latest(self, foreign_id: str) -> Record | None:
+        return self.fresh.get(foreign_id) or self.table.get(foreign_id)
+
+    def fold(self, row: Record, now: datetime) -> None:
+        """A row has changed, as the shard tells the timetable of it."""
+        self.fresh[row.foreign_id] = row
+        for entry in entries(row):
+            if entry.due_at > now:
+                self.timetable.add(row.foreign_id, entry)
+
+    def checkpoint(self, *, fails: bool = False) -> None:
+        self.timetable.writing()
+        if fails:
+            self.timetable.not_written()
+            return
+        changes = [Change(key, self.table.get(key), row) for key, row in self.fresh.items()]
+        self.table.write(Checkpoint(changes, 1))
+        self.fresh = {}
+        self.timetable.written()
+
+    def due(self, now: datetime) -> list[tuple[str, Kind, str]]:
+        self.timetable.scan(now)
+        return [(row.foreign_id, kind, name) for row, kind, name in self.timetable.due(now)]
+
+
+def run(foreign_id: str = "o-1", **fields: object) -> Record:
+    return record(foreign_id=foreign_id, **fields)
+
+
+@pytest.fixture
+def rows() -> Rows:
+    rows = Rows()
+    rows.timetable.scan(NOW)
+    return rows
+
+
+STEP = ("o-1", Kind.STEP, "")
+
+
+@pytest.mark.parametrize("ahead", [SECOND, WINDOW, WINDOW + SECOND, timedelta(days=400)])
+@pytest.mark.parametrize("written", ["before", "after", "failed", "never"])
+def test_each_entry_comes_due_once_and_in_time(rows: Rows, ahead: timedelta, written: str) -> None:
+    due_at = NOW + ahead
+    rows.fold(run(due_at=due_at), NOW)
+    if written in ("before", "failed"):
+        rows.checkpoint(fails=written == "failed")
+    assert rows.due(due_at - timedelta(microseconds=1)) == []
+    if written == "after":
+        rows.checkpoint()
+    assert set(rows.due(due_at)) == {STEP}
+    rows.fold(run(due_at=None), due_at)
+    assert rows.due(due_at + WINDOW) == []
+
+
+def test_what_is_in_the_table_at_the_start_comes_due() -> None:
+    rows = Rows()
+    rows.fold(run("past", due_at=NOW - timedelta(days=9)), NOW)
+    rows.fold(run("1969", due_at=datetime(1969, 7, 20, tzinfo=UTC)), NOW)
+    rows.fold(run("year-one", due_at=datetime(1, 1, 1, tzinfo=UTC)), NOW)
+    rows.fold(run("soon", due_at=NOW + SECOND), NOW)
+    rows.checkpoint()
+    later = Timetable(rows.table, rows.latest)
+    later.scan(NOW)
+    assert [row.foreign_id for row, _, _ in later.due(NOW)] == ["year-one", "1969", "past"]
+    assert [row.foreign_id for row, _, _ in later.due(NOW + SECOND)] == ["soon"]
+
+
+def test_what_holds_no_more_is_left_out(rows: Rows) -> None:
+    at = NOW + SECOND
+    rows.fold(run("moved", due_at=at), NOW)
+    rows.fold(run("paused", due_at=at), NOW)
+    rows.fold(run("gone", due_at=at), NOW)
+    rows.fold(run("same", due_at=at), NOW)
+    rows.fold(run("moved", due_at=at + SECOND), NOW)
+    rows.fold(run("paused", due_at=at, state=State.PAUSED), NOW)
+    del rows.fresh["gone"]
+    assert [foreign_id for foreign_id, _, _ in rows.due(at)] == ["same"]
+
+
+def test_all_of_a_run_that_is_due_at_one_instant(rows: Rows) -> None:
+    at = NOW + timedelta(days=1)
+    timers = (Timer("nag", at), Timer("give-up", at), Timer("later", at + SECOND))
+    rows.fold(run(due_at=at, timers=timers), NOW)
+    rows.checkpoint()
+    assert set(rows.due(at)) == {
+        STEP,
+        ("o-1", Kind.TIMER, "nag"),
+        ("o-1", Kind.TIMER, "give-up"),
+    }
+
+
+def test_more_than_is_read_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DUE_LIMIT", 10)
+    at = NOW + timedelta(days=1)
+    for n in range(35):
+        rows.fold(run(f"o-{n:02}", due_at=at + n // 2 * timedelta(milliseconds=1)), NOW)
+    rows.checkpoint()
+    found: list[str] = []
+    for _ in range(5):
+        found += [foreign_id for foreign_id, _, _ in rows.due(at + SECOND)]
+    assert found == [f"o-{n:02}" for n in range(35)]
+
+
+_moves = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]),
+        st.none() | st.integers(0, 20),
+        st.integers(0, 3),
+        st.sampled_from(["written", "failed", "", ""]),
+    ),
+    max_size=25,
+)
+
+
+@examples(300)
+@given(_moves)
+def test_whatever_moves_and_whenever_it_is_written_nothing_due_is_missed(
+    moves: list[tuple[str, int | None, int, str]],
+) -> None:
+    """A run whose entry is due stays among what was given out until it changes."""
+    rows, now = Rows(), NOW
+    given_out: set[str] = set()
+    for foreign_id, due, passes, checkpoint in moves:
+        row = run(foreign_id, due_at=None if due is None else NOW + due * SECOND)
+        given_out.discard(foreign_id)
+        rows.fold(row, now)
+        # What is due at once goes to the dispatcher without the timetable.
+        if row.due_at is not None and row.due_at <= now:
+            given_out.add(foreign_id)
+        if checkpoint:
+            rows.checkpoint(fails=checkpoint == "failed")
+        now += passes * SECOND
+        given_out |= {foreign_id for foreign_id, _, _ in rows.due(now)}
+        for name in "abc":
+            latest = rows.latest(name)
+            waits = latest is None or latest.due_at is None or latest.due_at > now
+            assert (name in given_out) == (not waits), (name, latest)
