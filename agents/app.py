@@ -51,6 +51,7 @@ class WorkflowApp(faust.App):
         """What `faust_app` does once Faust's own part is made."""
         self.settings = settings
         self.fatal: StreamwfError | None = None
+        self.failing = asyncio.Event()
         self.host = KafkaHost(
             workflows,
             settings,
@@ -137,7 +138,9 @@ class WorkflowApp(faust.App):
         if self.fatal is None:
             self.fatal = error
             logger.error("worker_fails", error=str(error))
-            self._stopping_task = asyncio.ensure_future(self.stop())
+            self.failing.set()
+            # Tells whoever runs the app, be it `streamwf worker` or Faust's own.
+            self._crashing = asyncio.ensure_future(self.crash(error))
 
     # ---- ownership
 

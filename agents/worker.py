@@ -33,12 +33,13 @@ async def serve_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settin
 
 async def _run(app: WorkflowApp, stop: asyncio.Event) -> None:
     app.finalize()
-    stopping = asyncio.ensure_future(stop.wait())
+    signals = [asyncio.ensure_future(event.wait()) for event in (stop, app.failing)]
     ended = asyncio.ensure_future(_started(app))
     try:
-        await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*signals, ended}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopping.cancel()
+        for signal_seen in signals:
+            signal_seen.cancel()
         await app.stop()
         results = await asyncio.gather(ended, return_exceptions=True)
     for error in (app.fatal, *results):

@@ -462,7 +462,13 @@ def spoil(app: App, run_id: str, data: bytes) -> None:
     resumed = b'{"type":"resumed","specversion":"1.0","id":"y","source":"/workflows/orders",'
     place = b'"subject":"o-1","time":"2030-01-02T03:04:05Z","runid":"%s",' % run_id.encode()
     app.append(resumed + place + b'"version":2}')
-    app.append(moved + place + b'"version":3,"state":"PAUSED","data":' + data + b"}")
+    app.append(
+        moved
+        + place
+        + b'"version":3,"state":"PAUSED","dueat":"2030-01-02T03:04:05Z","data":'
+        + data
+        + b"}"
+    )
 
 
 async def paused_by_error(app: App, run_id: str) -> Any:
