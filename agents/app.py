@@ -5,7 +5,9 @@ Those who run Faust already make one with `faust_app` and start it with `faust -
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -13,6 +15,7 @@ import faust
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from faust.app.base import BootStrategy
 from faust.types import TP
 from yarl import URL
 
@@ -44,8 +47,16 @@ LEASE = 0.6
 ANY_PORT = 1
 
 
+class WithoutFaustsWeb(BootStrategy):
+    """The worker's own views are served instead, on loopback unless told otherwise."""
+
+    enable_web = False
+
+
 class WorkflowApp(faust.App):
     """A Faust app that runs workflows."""
+
+    BootStrategy = WithoutFaustsWeb
 
     def prepare(self, workflows: tuple[Workflow[Any, Any], ...], settings: Settings) -> None:
         """What `faust_app` does once Faust's own part is made."""
@@ -196,6 +207,10 @@ def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) 
     for workflow in workflows:
         workflow.validate()
     chosen = load(code=settings)
+    # `faust --datadir` says it so.
+    told = os.environ.get("FAUST_DATADIR")
+    if told:
+        chosen = chosen.model_copy(update={"data_dir": Path(told)})
     brokers = [URL(f"{SCHEME}://{broker.strip()}") for broker in chosen.brokers.split(",")]
     session = chosen.session_timeout.total_seconds()
     app = WorkflowApp(
@@ -213,8 +228,6 @@ def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) 
         broker_heartbeat_interval=min(1.0, session / 5),
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
-        web_enabled=False,
-        web_tables_enabled=False,
         web_port=chosen.web_port or ANY_PORT,
         TableManager=WorkflowTableManager,
         loghandlers=[],

@@ -25,7 +25,10 @@ async def main(brokers: str, source: str, sink: str, group: str, hops: int) -> f
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", linger_ms=5)
+    # With the default of 16 KiB the loop waits for batches more than it works.
+    producer = AIOKafkaProducer(
+        bootstrap_servers=brokers, acks="all", linger_ms=5, max_batch_size=256 << 10
+    )
     await consumer.start()
     await producer.start()
     begun, done = 0.0, 0
