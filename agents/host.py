@@ -5,7 +5,7 @@ log into them, appends what they hand out, and makes checkpoints durable.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,6 +43,9 @@ REOPEN = 1.0
 #: Shards that are opened at a time.
 OPENINGS = 4
 
+#: Seconds that what is to be written gets at a stop, for a broker that may not answer any more.
+LAST_WRITES = 5.0
+
 Held = tuple[str, int]
 
 
@@ -77,8 +80,7 @@ class KafkaHost:
         self._wanted: set[Held] = set()
         self._standby: set[Held] = set()
         self._assigning = asyncio.Lock()
-        self._waking: set[OwnedShard] = set()
-        self._wake = asyncio.Event()
+        self._appending: dict[OwnedShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._reader = LogReader(settings, deliver or self.fold, busy=self._is_busy)
         self._offsets = OffsetReader(settings)
@@ -97,7 +99,7 @@ class KafkaHost:
         await self._producer.start()
         await self._meta.start()
         await self._reader.start()
-        for run in (self._append_loop, self._checkpoint_loop, self._tick_loop):
+        for run in (self._checkpoint_loop, self._tick_loop):
             self._tasks.append(asyncio.create_task(run()))
 
     async def stop(self) -> None:
@@ -106,11 +108,8 @@ class KafkaHost:
         grace = self.settings.shutdown_grace.total_seconds()
         async with self._assigning:
             await asyncio.gather(*(o.shard.close(grace) for o in self._owned.values() if o.shard))
-            await self._append_waiting()
-            await asyncio.gather(
-                *(self._checkpoint(owned) for owned in self._owned.values()),
-                return_exceptions=True,
-            )
+            await self._appended()
+            await _within(LAST_WRITES, [self._checkpoint(o) for o in self._owned.values()])
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,7 +149,7 @@ class KafkaHost:
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(TICK)
-        await self._append_waiting()
+        await self._appended()
 
     async def _open_all(self, wanted: list[Held]) -> None:
         limit = asyncio.Semaphore(OPENINGS)
@@ -245,32 +244,28 @@ class KafkaHost:
     # ---- from the shards to the log
 
     def _on_wake(self, owned: OwnedShard) -> None:
-        self._waking.add(owned)
-        self._wake.set()
-
-    async def _append_loop(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._append_waiting()
-
-    async def _append_waiting(self) -> None:
-        waking, self._waking = self._waking, set()
-        await asyncio.gather(*(self._append(owned) for owned in waking))
+        """A shard has something to append; unless it is at it, it begins."""
+        if owned not in self._appending:
+            self._appending[owned] = asyncio.get_running_loop().create_task(self._append(owned))
 
     async def _append(self, owned: OwnedShard) -> None:
-        shard = owned.shard
-        appends = shard.take_appends() if shard else []
-        if shard is None or not appends or self._producer is None:
-            return
+        """Append what a shard hands out, until there is no more."""
+        assert self._producer is not None
         try:
-            records = ((append.key, append.value) for append in appends)
-            await append_batch(self._producer, owned.log.topic, owned.partition, records)
-        except KafkaError as error:
-            logger.warning("append_failed", shard=owned.partition, error=repr(error))
-            shard.return_appends(appends)
-            await asyncio.sleep(REOPEN)
-            self._on_wake(owned)
+            while owned.shard is not None and (appends := owned.shard.take_appends()):
+                try:
+                    records = ((append.key, append.value) for append in appends)
+                    await append_batch(self._producer, owned.log.topic, owned.partition, records)
+                except KafkaError as error:
+                    logger.warning("append_failed", shard=owned.partition, error=repr(error))
+                    owned.shard.return_appends(appends)
+                    await asyncio.sleep(REOPEN)
+        finally:
+            del self._appending[owned]
+
+    async def _appended(self) -> None:
+        """Everything that the shards have handed out is in the log."""
+        await _within(LAST_WRITES, list(self._appending.values()))
 
     async def _put_aside(self, owned: OwnedShard, asides: list[Aside]) -> None:
         """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
@@ -386,3 +381,13 @@ class KafkaHost:
             if owned is None or owned.shard is None or not owned.shard.live:
                 found[held] = "opening" if owned is None or owned.shard is None else "catching up"
         return found
+
+
+async def _within(seconds: float, writes: Sequence[Awaitable[None]]) -> None:
+    """Wait for these, but no longer than that."""
+    tasks = [asyncio.ensure_future(write) for write in writes]
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

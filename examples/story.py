@@ -16,6 +16,7 @@ from rich.table import Table
 
 from examples.orders import STOCK, Order, Status, orders
 from streamwf import Client, State, StreamwfError
+from streamwf.errors import DeadlineExceeded
 from streamwf.record import LIVE
 from streamwf.views import Query, RunView, WorkflowView
 
@@ -110,10 +111,20 @@ class Story:
         """Place the orders one after another, as customers would."""
         placing = []
         for order in self.placed:
-            asked = self.client.trigger(orders, order.order_id, order, wait=True)
-            placing.append(asyncio.create_task(asked))
+            placing.append(asyncio.create_task(self._place(order)))
             await asyncio.sleep(PACE)
         await asyncio.gather(*placing)
+
+    async def _place(self, order: Order) -> None:
+        """Place an order, and ask again if nobody answers: the key makes that harmless."""
+        while True:
+            try:
+                await self.client.trigger(
+                    orders, order.order_id, order, key=order.order_id, wait=True
+                )
+            except DeadlineExceeded:
+                continue
+            return
 
     async def watch(self, until: Callable[[WorkflowView], bool]) -> None:
         with Board(self.console, len(self.placed)) as board:

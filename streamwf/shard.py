@@ -130,7 +130,7 @@ class Shard:
         self._appends: list[Append] = []
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.latest)
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
         self._watching: dict[str, list[asyncio.Queue[Record | None]]] = {}
         self.dispatcher = Dispatcher(
             Executor(workflow, clock, threads, limits.max_record_bytes),
@@ -172,9 +172,9 @@ class Shard:
         if verdict is _ACCEPTED and after is not None:
             self._apply(key, known, after, event, now)
         if self._waiting:
-            waiter = self._waiting.pop(event.id, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(Answer(verdict, after))
+            for waiter in self._waiting.pop(event.id, ()):
+                if not waiter.done():
+                    waiter.set_result(Answer(verdict, after))
 
     def _named(self, event: Event) -> tuple[str, Record | None]:
         """The run that an event is judged by, and its key."""
@@ -276,9 +276,15 @@ class Shard:
     def answer(self, event_id: str) -> asyncio.Future[Answer]:
         """The answer to a request that is about to be appended."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[event_id] = future
-        future.add_done_callback(lambda _: self._waiting.pop(event_id, None))
+        # The same request may be asked again, under its key, while it is under way.
+        self._waiting.setdefault(event_id, []).append(future)
+        future.add_done_callback(lambda done: self._waits_no_more(event_id, done))
         return future
+
+    def _waits_no_more(self, event_id: str, done: asyncio.Future[Answer]) -> None:
+        waiting = [waiter for waiter in self._waiting.pop(event_id, ()) if waiter is not done]
+        if waiting:
+            self._waiting[event_id] = waiting
 
     @contextmanager
     def watch(self, run_id: str) -> Iterator[asyncio.Queue[Record | None]]:
@@ -416,7 +422,7 @@ class Shard:
         await self.dispatcher.close(grace)
         self.open = False
         moved = NotReady(what=f"{self.workflow.name}, shard {self.partition}")
-        for future in list(self._waiting.values()):
+        for future in list(itertools.chain.from_iterable(self._waiting.values())):
             if not future.done():
                 future.set_exception(moved)
         for queue in itertools.chain.from_iterable(self._watching.values()):

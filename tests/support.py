@@ -62,7 +62,7 @@ async def eventually(
         if asyncio.iscoroutine(found):
             found = await found
         if found:
-            return found  # type: ignore[no-any-return]
+            return found
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come to be within {within} s; last: {found!r}")
         await asyncio.sleep(0.002)

@@ -121,7 +121,7 @@ async def running(
         yield App(workflow, host, Client(LocalGateway(Operations(host, patience=5.0))), clock)
         assert host.replay(workflow.name) == []
     finally:
-        await host.stop(grace=0.2)
+        await host.stop(grace=0.02)
 
 
 class Gate:

@@ -146,9 +146,9 @@ def test_mistaken_statuses_are_collected_not_stumbled_over(where: str) -> None:
     workflow: Workflow[Any, Any] = orders()
     for _ in range(2):
         if where == "step":
-            workflow.step("CREATED", to=[])(nothing)  # type: ignore[arg-type]
+            workflow.step("CREATED", to=[])(nothing)
         else:
-            workflow.timeout("CREATED", after=SECOND, to=[])(nothing)  # type: ignore[arg-type]
+            workflow.timeout("CREATED", after=SECOND, to=[])(nothing)
     assert f"{where} at 'CREATED': use a status of Status" in mistakes(workflow)
 
 
@@ -247,7 +247,7 @@ def test_option_out_of_range(option: dict[str, Any], says: str) -> None:
 
 def test_unknown_option() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
-        orders().step(Status.CREATED, to=Status.DONE, retries=3)  # type: ignore[call-arg]
+        orders().step(Status.CREATED, to=Status.DONE, retries=3)
 
 
 def test_all_mistakes_at_once_and_each_once() -> None:
@@ -318,7 +318,7 @@ class Aliased(BaseModel):
     read: int = Field(default=0, validation_alias="readAs")
     written: int = Field(default=0, serialization_alias="writtenAs")
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field
     @property
     def double(self) -> int:
         return 2 * self.order_id

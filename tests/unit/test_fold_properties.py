@@ -221,7 +221,7 @@ def _checkpoint(shard: Shard, data: st.DataObject) -> None:
         return
     assert shard.checkpoint() is None, "one is under way"
     if data.draw(st.booleans()):
-        shard.table.write(checkpoint)  # type: ignore[attr-defined]
+        shard.table.write(checkpoint)
         shard.committed(checkpoint)
     else:
         shard.failed(checkpoint)

@@ -1,0 +1,129 @@
+"""The commands as they are used on Kafka, from the first trigger to a rebuild."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+pytestmark = pytest.mark.kafka
+
+STREAMWF = (sys.executable, "-m", "streamwf.cli")
+TARGET = "tests.cli.sample"
+
+#: Seconds that anything may take.
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def place(kafka: str, tmp_path: Path) -> tuple[str, ...]:
+    """Topics of the test's own."""
+    prefix = f"{tmp_path.name}."
+    return ("--brokers", kafka, "--topic-prefix", prefix, "--partitions", "2")
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*STREAMWF, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+@contextmanager
+def worker(place: tuple[str, ...], folder: Path) -> Iterator[str]:
+    """The URL of a worker that is ready; it has to end with 0 when it is told to stop."""
+    log = folder / "worker.log"
+    flags = ("--data-dir", str(folder / "data"), "--web-port", "0")
+    with log.open("wb") as output:
+        command = [*STREAMWF, "worker", TARGET, *place, *flags]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        url = wait_for(lambda: listening(log))
+        wait_for(lambda: is_ready(url))
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listening(log: Path) -> str | None:
+    for line in log.read_text().splitlines():
+        if line.startswith("{") and json.loads(line)["event"] == "worker_listens":
+            return str(json.loads(line)["url"])
+    return None
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/readyz", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come to be")
+
+
+def test_from_triggers_to_a_rebuild(place: tuple[str, ...], tmp_path: Path) -> None:
+    brokers_and_prefix = place[:4]
+    lines = [json.dumps({"foreign_id": f"p-{n:03}", "object": {"weight": n}}) for n in range(200)]
+    (tmp_path / "runs.jsonl").write_text("\n".join([*lines, "{"]))
+
+    nowhere = call("trigger", "parcels", "p-0", *brokers_and_prefix)
+    assert nowhere.returncode == 1
+    assert "No workflow 'parcels' here" in nowhere.stderr
+
+    with worker(place, tmp_path) as url:
+        pile = ("trigger", "parcels", "--from", str(tmp_path / "runs.jsonl"))
+        appended = call(*pile, *brokers_and_prefix)
+        assert (appended.returncode, appended.stdout) == (1, "200 requested, 1 refused\n")
+        assert appended.stderr.startswith("line 201: ")
+        one = call("trigger", "parcels", "p-200", "--data", "{}", *brokers_and_prefix)
+        assert (one.returncode, one.stdout) == (0, "requested\n")
+        wait_for(lambda: ended(url) == 201)
+
+        refused = call("rebuild", TARGET, *place, "--data-dir", str(tmp_path / "other"))
+        assert refused.returncode == 1
+        assert "1 workers of" in refused.stderr
+
+    verified = call("verify", TARGET, *place)
+    assert verified.stdout == "parcels: 201 rows, all as the log leads to them\n"
+    rebuilt = call("rebuild", TARGET, *place, "--data-dir", str(tmp_path / "data"), "--json")
+    assert json.loads(rebuilt.stdout)["runs"] == 201
+    assert call("verify", TARGET, *place).returncode == 0
+    with worker(place, tmp_path) as url:
+        assert ended(url) == 201
+
+
+def ended(url: str) -> int:
+    listed = call("runs", "list", "--state", "COMPLETED", "--limit", "1000", "--json", "--url", url)
+    return len(json.loads(listed.stdout)["runs"])
+
+
+def test_a_broker_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
+    nobody = ("--brokers", "127.0.0.1:1")
+    commands = (
+        ("worker", TARGET, *nobody, "--data-dir", str(tmp_path), "--web-port", "0"),
+        ("verify", TARGET, *nobody),
+        ("trigger", "parcels", "p-1", *nobody),
+    )
+    for command in commands:
+        done = call(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Error: No Kafka broker answers at 127.0.0.1:1." in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,95 @@
+"""What type checkers must not take. Each ignored error has to be there: strict mode says so."""
+
+from datetime import timedelta
+from enum import Enum
+
+from pydantic import BaseModel
+
+from streamwf import Client, Run, Workflow
+
+
+class Order(BaseModel):
+    n: int = 0
+
+
+class Other(BaseModel):
+    n: int = 0
+
+
+class Status(Enum):
+    CREATED = "created"
+    DONE = "done"
+
+
+class Foreign(Enum):
+    CREATED = "created"
+    DONE = "done"
+
+
+orders = Workflow("orders", Order, Status)
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def returns_a_status_of_another_enum(run: Run[Order, Status]) -> Foreign:
+    return Foreign.DONE
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+def returns_one_from_a_plain_function(run: Run[Order, Status]) -> Foreign:
+    return Foreign.DONE
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def returns_no_status(run: Run[Order, Status]) -> str:
+    return "done"
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def returns_nothing(run: Run[Order, Status]) -> None: ...
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def takes_another_object(run: Run[Other, Status]) -> Status:
+    return Status.DONE
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def takes_another_enum(run: Run[Order, Foreign]) -> Status:
+    return Status.DONE
+
+
+@orders.step(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def takes_too_much(run: Run[Order, Status], more: int) -> Status:
+    return Status.DONE
+
+
+@orders.timeout(Status.CREATED, after=timedelta(1), to=Status.DONE)  # type: ignore[arg-type]
+async def times_out_into_another_enum(run: Run[Order, Status]) -> Foreign:
+    return Foreign.DONE
+
+
+orders.step(Foreign.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+orders.step(Status.CREATED, to=Foreign.DONE)  # type: ignore[arg-type]
+orders.step(Status.CREATED, to=[Status.DONE, Foreign.DONE])  # type: ignore[list-item]
+orders.step(Status.CREATED, to=Status.DONE, on_error=Foreign.DONE)  # type: ignore[arg-type]
+orders.step(Status.CREATED, to=Status.DONE, retries=3)  # type: ignore[call-arg]
+orders.step(Status.CREATED)  # type: ignore[call-arg]
+orders.timeout(Status.CREATED, after=3600, to=Status.DONE)  # type: ignore[arg-type]
+orders.timeout(Status.CREATED, after=lambda run: run.object.nope, to=Status.DONE)  # type: ignore[attr-defined]
+
+told: Workflow[Order, Status] = Workflow("x", Order, Status, start=Foreign.CREATED)  # type: ignore[arg-type]
+
+
+@orders.step(Status.CREATED, to=Status.DONE)
+async def reads_what_is_not_there(run: Run[Order, Status]) -> Status:
+    print(run.object.nope)  # type: ignore[attr-defined]
+    return Status.DONE
+
+
+async def misused(client: Client) -> None:
+    await client.trigger(orders, "o-1", Other())  # type: ignore[misc]
+    await client.trigger(orders, "o-1", {"n": 1})  # type: ignore[misc]
+    await client.trigger(orders, "o-1")  # type: ignore[call-arg]
+    await client.trigger(orders, "o-1", Order(), at=Foreign.CREATED)  # type: ignore[misc]
+    await client.await_(orders, "run", Foreign.DONE)  # type: ignore[misc]
+    print((await client.get(orders, "run")).object.nope)  # type: ignore[attr-defined]
