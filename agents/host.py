@@ -5,7 +5,7 @@ log into them, appends what they hand out, and makes checkpoints durable.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -109,10 +109,13 @@ class KafkaHost:
         async with self._assigning:
             await asyncio.gather(*(o.shard.close(grace) for o in self._owned.values() if o.shard))
             await self._appended()
-            await _within(LAST_WRITES, [self._checkpoint(o) for o in self._owned.values()])
-            for task in self._tasks:
+            last = [asyncio.ensure_future(self._checkpoint(o)) for o in self._owned.values()]
+            if last:
+                await asyncio.wait(last, timeout=LAST_WRITES)
+            tasks = [*last, *self._tasks, *self._appending.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._reader.stop()
             await asyncio.gather(*(self._release(held) for held in list(self._owned)))
         await self._standbys.stop()
@@ -264,8 +267,9 @@ class KafkaHost:
             del self._appending[owned]
 
     async def _appended(self) -> None:
-        """Everything that the shards have handed out is in the log."""
-        await _within(LAST_WRITES, list(self._appending.values()))
+        """Wait until what the shards have handed out is in the log, but not for ever."""
+        if self._appending:
+            await asyncio.wait(self._appending.values(), timeout=LAST_WRITES)
 
     async def _put_aside(self, owned: OwnedShard, asides: list[Aside]) -> None:
         """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
@@ -381,13 +385,3 @@ class KafkaHost:
             if owned is None or owned.shard is None or not owned.shard.live:
                 found[held] = "opening" if owned is None or owned.shard is None else "catching up"
         return found
-
-
-async def _within(seconds: float, writes: Sequence[Awaitable[None]]) -> None:
-    """Wait for these, but no longer than that."""
-    tasks = [asyncio.ensure_future(write) for write in writes]
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
