@@ -185,7 +185,9 @@ class WorkflowApp(faust.App):
     # ---- agents
 
     async def _deliver(self, log: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        await self._batches.send(value=Batch(log, records))
+        # Put, not sent: what is sent becomes an event of Faust's, and its streams pass over events
+        # that reach them while the group rebalances.
+        await self._batches.put(Batch(log, records))
 
     async def _fold(self, stream: Any) -> None:
         """The fold agent: run state is the fold of these batches."""

@@ -23,6 +23,7 @@ from streamwf.adapters.kafka.reader import (
 )
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.agents.data_dir import DataDir
+from streamwf.agents.gaps import Gaps
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
 from streamwf.definition import Workflow
@@ -82,7 +83,9 @@ class KafkaHost:
         self._assigning = asyncio.Lock()
         self._appending: dict[OwnedShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._reader = LogReader(settings, deliver or self.fold, busy=self._is_busy)
+        self._deliver = deliver or self.fold
+        self._gaps = Gaps(self._reread)
+        self._reader = LogReader(settings, self._deliver, busy=self._is_busy)
         self._offsets = OffsetReader(settings)
         self._standbys = Standbys(settings)
         self._producer: AIOKafkaProducer | None = None
@@ -235,10 +238,17 @@ class KafkaHost:
         owned = self._by_log.get(log)
         if owned is None or owned.shard is None:
             return
+        if self._gaps.before(log, owned.shard.position, records):
+            return
         try:
             owned.shard.fold(records)
         except StreamwfError as error:
             self._failed(error)
+
+    async def _reread(self, log: TopicPartition) -> None:
+        await self._follow_log()
+        # By the way of all batches: those that were read before are gone when it arrives.
+        await self._deliver(log, ())
 
     def _is_busy(self, log: TopicPartition) -> bool:
         owned = self._by_log.get(log)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from streamwf.cli.options import told as told_default
 from streamwf.record import LIVE, TRANSITIONS, State
 from streamwf.settings import Settings
 
@@ -46,7 +47,7 @@ def settings() -> str:
         variables = [choice for choice in known if choice.isupper()] or [f"STREAMWF_{name.upper()}"]
         told = ", ".join(f"`{variable}`" for variable in variables)
         default = field.get_default(call_default_factory=True)
-        shown = "" if default in (None, "") else f"`{default}`"
+        shown = "" if default in (None, "") else f"`{told_default(default)}`"
         lines.append(f"| `{name}` | {told} | {shown} | {field.description} |")
     return "\n".join([*lines, ""])
 

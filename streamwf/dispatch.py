@@ -58,7 +58,7 @@ class Dispatcher:
         self._recheck = recheck
         self._may_start = may_start
         self._lanes: dict[str, _Lane] = {}
-        # The version of each run that its step, or another job, was last offered for. By run,
+        # The basis of each run that its step, or another job, was last offered for. By run,
         # not by foreign id: what a former run left must not hold up, or stand in for, a new one.
         self._steps: dict[str, int] = {}
         self._others: dict[tuple[str, Kind, str], int] = {}
@@ -69,13 +69,14 @@ class Dispatcher:
         self.open = True
 
     def offer(self, record: Record, kind: Kind, name: str = "") -> None:
-        """Run this unless it is in progress for this version of the run already."""
-        if not self.open or self._offered(record, kind, name) == record.version:
+        """Run this unless it is in progress already, in a way that its result will fold."""
+        basis = record.version - record.lag
+        if not self.open or self._offered(record, kind, name) == basis:
             return
         if kind is _STEP:
-            self._steps[record.run_id] = record.version
+            self._steps[record.run_id] = basis
         else:
-            self._others[record.run_id, kind, name] = record.version
+            self._others[record.run_id, kind, name] = basis
         lane = self._lane(record, kind)
         lane.queue.append((record, kind, name))
         self.queued += 1
@@ -87,13 +88,16 @@ class Dispatcher:
             return self._steps.get(record.run_id)
         return self._others.get((record.run_id, kind, name))
 
-    def settled(self, before: Record) -> None:
-        """The run has moved on: what was in progress for it as it was does not count any more."""
+    def settled(self, before: Record, after: Record) -> None:
+        """The run has moved on: what was in progress for it as it was does not count any more,
+        except what goes on while a timer is answered."""
         run_id = before.run_id
-        self._steps.pop(run_id, None)
+        if not after.lag:
+            self._steps.pop(run_id, None)
         if before.timers:
             for timer in before.timers:
-                self._others.pop((run_id, _TIMER, timer.name), None)
+                if not after.lag or timer not in after.timers:
+                    self._others.pop((run_id, _TIMER, timer.name), None)
         if before.resume_at is not None:
             self._others.pop((run_id, Kind.RESUME, ""), None)
 
@@ -160,7 +164,7 @@ class Dispatcher:
                     # Comes to pass only if this job waits for something.
                     lane.starting = True
                     loop.call_soon(self._start_another, lane)
-                if self._offered(record, kind, name) == record.version:
+                if self._offered(record, kind, name) == record.version - record.lag:
                     await self._do(record, kind, name)
                 turn += 1
                 if turn % TURN == 0:

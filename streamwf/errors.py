@@ -48,6 +48,10 @@ class LiveRunsInUnknownStatus(StreamwfError):
     former version, and start again."""
 
 
+class InvalidCron(StreamwfError):
+    """The {field} of schedule {text!r} can't be used: {why}."""
+
+
 # ---- asking and steering
 
 

@@ -40,9 +40,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     subject: the foreign id; also the record's key, so that one partition holds one foreign id.
     runid, version: the run, and for results its version before this event.
     data: the user's object as JSON, left undecoded; unset means unchanged.
-    dueat: when the run's step is next to run. startat: the same for a trigger, in the future.
-    timers: the status's timers that still wait, as `name=instant` separated by spaces; said by
-        the events that change them (started, moved, expired).
+    dueat: when the run's step is next to run; of an expired timer, when it was due.
+    startat: when a run that is triggered is to start, in the future.
+    timers: the timers that are set, as `name=instant` separated by spaces, with `*n` after n
+        failed attempts: all those of a status that is entered (started, moved), or the one that
+        is due again (expired).
     timer: the name of the timer that this event answers.
     """
 
@@ -250,16 +252,20 @@ def check_foreign_id(foreign_id: str) -> None:
 
 
 def pack_timers(timers: tuple[Timer, ...]) -> str:
-    return " ".join(f"{timer.name}={timer.due_at.isoformat()}" for timer in timers)
+    return " ".join(
+        f"{timer.name}={timer.due_at.isoformat()}" + (f"*{timer.attempt}" if timer.attempt else "")
+        for timer in timers
+    )
 
 
 def unpack_timers(text: str) -> tuple[Timer, ...]:
     """Raises UnreadableRecord if `text` is not what `pack_timers` makes."""
     timers = []
     for part in text.split():
-        name, _, instant = part.partition("=")
+        name, _, due = part.partition("=")
+        instant, _, attempt = due.partition("*")
         try:
-            timers.append(Timer(name=name, due_at=datetime.fromisoformat(instant)))
+            timers.append(Timer(name, datetime.fromisoformat(instant), int(attempt or 0)))
         except ValueError as error:
             raise UnreadableRecord(why=f"timer {part!r} can't be read: {error}") from error
     return tuple(timers)

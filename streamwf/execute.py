@@ -29,7 +29,7 @@ from .outcome import Cancel, Pause, Repeat, Skip
 from .ports import Clock
 from .record import Record, State, Timer
 from .retry import Retry
-from .telling import kept, text, told
+from .telling import text, told
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -112,6 +112,8 @@ class Executor(Generic[ObjectT, StatusT]):
             return self._expired(record, name)
         try:
             run = self.run(record)
+            run.attempt = _answered(record, name).attempt + 1
+            run.idempotency_key += f"-{name}"
             result = await call(timeout, run, None, self._threads)
             return self._limited(self._moved(record, run, timeout, result))
         except BaseException as error:
@@ -188,6 +190,8 @@ class Executor(Generic[ObjectT, StatusT]):
         timer = called.name if isinstance(called, Timeout) else ""
         if isinstance(result, called.status.__class__) and result in called.to:
             return self._to(record, run, result, timer)
+        if isinstance(result, Skip):
+            return self._expired(record, timer) if timer else self._event(record, events.SKIPPED)
         data = self._saved(record, run)
         now = self._clock.now()
         match result:
@@ -210,11 +214,11 @@ class Executor(Generic[ObjectT, StatusT]):
                     reason=text(reason),
                     timer=timer,
                 )
-            case Skip():
-                return self._expired(record, timer) if timer else self._event(record, "skipped")
             case Repeat(after):
                 if timer:
-                    return self._expired(record, timer, now + after, data=data)
+                    # A step in flight need not know of it if the object is as it was.
+                    also = {} if data == record.object else {"data": data}
+                    return self._expired(record, timer, Timer(timer, now + after), **also)
                 return self._event(record, events.REPEATED, data=data, dueat=now + after)
         raise UndeclaredTransition(
             status=called.status.name,
@@ -290,23 +294,27 @@ class Executor(Generic[ObjectT, StatusT]):
         )
 
     def _timer_failed(self, record: Record, name: str, error: BaseException) -> Event:
-        attempt = record.attempt + 1
         if isinstance(error, Fatal):
-            return self._paused_by(record, error, attempt, resume_at=None, timer=name)
-        again = self._clock.now() + self._retry.delay(attempt, self._chance())
-        return self._expired(record, name, again, attempt, error)
+            return self._event(
+                record,
+                events.PAUSED,
+                state=State.PAUSED,
+                dueat=record.due_at,
+                attempt=record.attempt,
+                reason=f"paused by timeout {name}",
+                timer=name,
+                **told(error),
+            )
+        attempt = _answered(record, name).attempt + 1
+        due_at = self._clock.now() + self._retry.delay(attempt, self._chance())
+        return self._expired(record, name, Timer(name, due_at, attempt), **told(error))
 
     def _resume_at(self) -> datetime | None:
         after = self.workflow.auto_resume
         return None if after is None else self._clock.now() + after
 
     def _paused_by(
-        self,
-        record: Record,
-        error: BaseException,
-        attempt: int,
-        resume_at: datetime | None,
-        timer: str = "",
+        self, record: Record, error: BaseException, attempt: int, resume_at: datetime | None
     ) -> Event:
         return self._event(
             record,
@@ -316,48 +324,35 @@ class Executor(Generic[ObjectT, StatusT]):
             attempt=attempt,
             reason=f"paused after {attempt} failed attempts",
             resumeat=resume_at,
-            timer=timer,
             **told(error),
         )
 
     def _rejected(self, record: Record, why: RequestRefused) -> Event:
         return self._event(record, events.REJECTED, state=State.CANCELLED, reason=text(str(why)))
 
-    def _expired(
-        self,
-        record: Record,
-        name: str,
-        again: datetime | None = None,
-        attempt: int | None = None,
-        error: BaseException | None = None,
-        **also: Any,
-    ) -> Event:
-        """A timer was answered without a move: it is gone, or due again; the rest goes on."""
-        timers = [timer for timer in record.timers if timer.name != name]
-        if again is not None:
-            timers.append(Timer(name=name, due_at=again))
-        failure = told(error) if error else kept(record.error)
+    def _expired(self, record: Record, name: str, again: Timer | None = None, **also: Any) -> Event:
+        """A timer was answered without a move: it is gone, or due again. All else goes on."""
         return self._event(
             record,
             events.EXPIRED,
             timer=name,
-            timers=pack_timers(tuple(timers)),
-            dueat=record.due_at,
-            attempt=record.attempt if attempt is None else attempt,
-            **failure,
+            timers=pack_timers((again,)) if again else "",
+            dueat=_answered(record, name).due_at,
             **also,
         )
 
-    def _event(self, record: Record, kind: str, **fields: Any) -> Event:
+    def _event(self, record: Record, kind: str, timer: str = "", **fields: Any) -> Event:
+        event_id = f"{record.run_id}-{record.version}"
         return Event(
             specversion="1.0",
-            id=f"{record.run_id}-{record.version}",
+            id=f"{event_id}-{timer}" if timer else event_id,
             source=self._source,
             type=kind,
             subject=record.foreign_id,
             time=self._clock.now(),
             runid=record.run_id,
             version=record.version,
+            timer=timer,
             **fields,
         )
 
@@ -379,6 +374,10 @@ class Executor(Generic[ObjectT, StatusT]):
             if size > self._max_bytes // 2 and len(encode_event(event)) > self._max_bytes:
                 raise RecordTooLarge(what="object", size=size, limit=self._max_bytes)
         return event
+
+
+def _answered(record: Record, name: str) -> Timer:
+    return next(timer for timer in record.timers if timer.name == name)
 
 
 def rejected_trigger(record: Record, event: Event) -> Event:

@@ -46,7 +46,6 @@ _ACCEPTED, _RUNNING = Verdict.ACCEPTED, State.RUNNING
 _AT_WORK = (State.INITIATED, State.RUNNING)
 _AFTER_WORK = TRANSITIONS[State.RUNNING] | {State.RUNNING}
 _ENTERS = (STARTED, MOVED)
-_SETS_TIMERS = (STARTED, MOVED, EXPIRED)
 _ENDS_TRY = (MOVED, REPEATED)
 _REQUESTED = {PAUSE: State.PAUSED, RESUME: State.RUNNING, CANCEL: State.CANCELLED}
 
@@ -66,7 +65,7 @@ def fold(record: Record | None, event: Event, offset: int) -> tuple[Record | Non
         return record, Verdict.NO_SUCH_RUN
     if event.type in REQUESTS:
         return _request(record, event, offset)
-    if event.version != record.version:
+    if not record.version - record.lag <= event.version <= record.version:
         return record, Verdict.STALE
     return _result(record, event, offset)
 
@@ -109,17 +108,17 @@ def _request(record: Record, event: Event, offset: int) -> tuple[Record, Verdict
 
 def _steered(record: Record, event: Event, offset: int, state: State) -> Record:
     """The record in another state, with status and object as they were."""
-    failed = record.error is not None
     resumed = state is State.RUNNING
     live = state in LIVE
     due_at = record.due_at
-    if resumed and (failed or record.skipped):
+    if resumed and (record.attempt or record.skipped):
         # After errors the step tries at once; one that skipped is woken. Other waits go on.
         due_at = event.time
     return msgspec.structs.replace(
         record,
         state=state,
         version=record.version + 1,
+        lag=0,
         updated_at=event.time,
         due_at=due_at if live else None,
         skipped=record.skipped and not resumed,
@@ -140,8 +139,12 @@ def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]
     state = event.state or _RUNNING
     if record.state not in _AT_WORK or state not in _AFTER_WORK:
         return record, Verdict.STATE_FORBIDS
+    if event.timer and all(timer.name != event.timer for timer in record.timers):
+        return record, Verdict.STALE
+    if event.type == EXPIRED:
+        return _expired(record, event, offset)
     timers = record.timers
-    if event.type in _SETS_TIMERS:
+    if event.type in _ENTERS:
         timers = unpack_timers(event.timers)
     elif event.timer:
         timers = tuple(timer for timer in timers if timer.name != event.timer)
@@ -169,6 +172,29 @@ def _result(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]
         ),
         _ACCEPTED,
     )
+
+
+def _expired(record: Record, event: Event, offset: int) -> tuple[Record, Verdict]:
+    """A timer was answered without a move: it is gone, or due again. All else goes on."""
+    answered = next((t for t in record.timers if t.name == event.timer), None)
+    if answered is None or answered.due_at != event.dueat:
+        return record, Verdict.STALE
+    others = tuple(timer for timer in record.timers if timer is not answered)
+    own_error = answered.attempt and not record.attempt
+    saved = event.data is not UNSET
+    after = msgspec.structs.replace(
+        record,
+        state=_RUNNING,
+        version=record.version + 1,
+        # A step in flight goes on, unless it works on an object that is no more.
+        lag=0 if saved else record.lag + 1,
+        object=event.data if saved else record.object,
+        updated_at=event.time,
+        error=event.failure or (None if own_error else record.error),
+        timers=others + unpack_timers(event.timers),
+        offsets=_more(record.offsets, offset),
+    )
+    return after, _ACCEPTED
 
 
 def _more(offsets: tuple[int, ...], offset: int) -> tuple[int, ...]:

@@ -38,10 +38,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Timer(msgspec.Struct, frozen=True, array_like=True):
-    """A timeout that waits for its time, bound to the run's stay in its status."""
+    """A timeout that waits for its time, bound to the run's stay in its status.
+
+    attempt: how many times in a row it has failed.
+    """
 
     name: str
     due_at: datetime
+    attempt: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -49,7 +53,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     status: the name of the enum's member.
     version: the number of events that have changed the run; each result of a step names the
-        version that it was computed from, and folds only onto that one.
+        version that it was computed from, and folds only if nothing it should know came since.
+    lag: how many of the last events no result in flight needs to know: timers that were answered
+        and left all else as it was.
     object: the user's object as JSON; decoded only when a step needs it.
     due_at: when the step at `status` is to run; None while the run waits for something else.
     skipped: whether the step has said that it waits for something else; a resumption wakes it.
@@ -68,6 +74,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     status: str
     state: State
     version: int
+    lag: int = 0
     object: msgspec.Raw
     created_at: datetime
     updated_at: datetime

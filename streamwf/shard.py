@@ -213,7 +213,7 @@ class Shard:
         self._change(key, before, after)
         if self.live:
             if before is not None:
-                self.dispatcher.settled(before)
+                self.dispatcher.settled(before, after)
             self._plan(after, now)
             if event.type == REJECTED:
                 self._bury(after, event)

@@ -2,8 +2,6 @@
 
 import traceback
 
-from .record import Failure
-
 MAX_TRACEBACK = 8_000
 MAX_MESSAGE = 2_000
 
@@ -24,15 +22,4 @@ def told(error: BaseException) -> dict[str, str]:
         "errortype": text(type(error).__name__),
         "errormessage": text(message),
         "errortrace": text(trace[-MAX_TRACEBACK:], MAX_TRACEBACK),
-    }
-
-
-def kept(error: Failure | None) -> dict[str, str]:
-    """An error that was told before, to be told again."""
-    if error is None:
-        return {}
-    return {
-        "errortype": error.type,
-        "errormessage": error.message,
-        "errortrace": error.traceback,
     }

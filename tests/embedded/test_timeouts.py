@@ -520,7 +520,6 @@ async def test_fatal_pauses_with_the_error_and_is_not_tried_again() -> None:
         assert len(fired) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a timeout's answer makes a step in flight stale")
 @pytest.mark.parametrize("result", [Skip(), Repeat(after=HOUR), ValueError("no")], ids=repr)
 async def test_a_timeout_that_moves_nothing_leaves_a_step_in_flight_alone(result: Any) -> None:
     workflow = orders()
@@ -550,7 +549,6 @@ async def test_a_timeout_that_moves_nothing_leaves_a_step_in_flight_alone(result
         assert len(calls) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="one timeout's answer makes its sibling's stale")
 async def test_timeouts_that_are_due_at_one_instant_run_once_each() -> None:
     workflow = orders(start=PICKED)
     fired: list[str] = []

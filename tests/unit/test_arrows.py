@@ -16,14 +16,14 @@ PACKAGE = Path(streamwf.__file__).parent
 #: Pure: no clock, no I/O, no randomness, no event loop.
 ABOVE_THE_LINE = {
     *("errors", "graph", "events", "record", "outcome", "retry", "fold", "agenda"),
-    *("definition", "ports", "views", "telling"),
+    *("definition", "ports", "views", "telling", "cron"),
 }
 
 #: A module of the core imports only what stands to its left or beside it.
 ORDER = [
     {"errors"},
     {"graph", "events", "record", "outcome"},
-    {"fold", "agenda", "retry", "ports", "views", "telling", "settings"},
+    {"fold", "agenda", "retry", "cron", "ports", "views", "telling", "settings"},
     {"definition", "timetable"},
     {"calling", "execute", "dispatch", "shard"},
     {"operations"},
@@ -41,7 +41,7 @@ IMPURE_MODULES = {
     *("random", "secrets", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess"),
     *("sys", "tempfile", "threading", "time"),
 }
-THIRD_PARTY_ABOVE = {"msgspec", "pydantic", "pydantic_core"}
+THIRD_PARTY_ABOVE = {"cronsim", "msgspec", "pydantic", "pydantic_core"}
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "getenv"}
 
 

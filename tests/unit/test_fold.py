@@ -44,7 +44,6 @@ RESULTS = {
     REPEATED: None,
     SKIPPED: None,
     FAILED: None,
-    EXPIRED: None,
     PAUSED: State.PAUSED,
     CANCELLED: State.CANCELLED,
     REJECTED: State.CANCELLED,
@@ -61,6 +60,14 @@ def refused(before, event):
     after, verdict = fold(before, event, 9)
     assert after is before
     return verdict
+
+
+NAG, GIVE_UP = Timer("nag", NOW), Timer("give-up", LATER)
+
+
+def expired(version: int, timer: Timer = NAG, again: Timer | None = None, **fields):
+    timers = pack_timers((again,)) if again else ""
+    return result(EXPIRED, version, timer=timer.name, dueat=timer.due_at, timers=timers, **fields)
 
 
 # ---- triggers
@@ -206,8 +213,8 @@ def test_resume_wakes_a_run_whose_step_skipped() -> None:
 
 
 def test_resume_wakes_a_step_that_skipped_though_a_timer_was_answered_since() -> None:
-    run = accepted(record(due_at=NOW), result(SKIPPED, 3))
-    run = accepted(run, result(EXPIRED, 4, timer="nag"))
+    run = accepted(record(due_at=NOW, timers=(NAG,)), result(SKIPPED, 3))
+    run = accepted(run, expired(4))
     run = accepted(accepted(run, steer(PAUSE, "r-1")), steer(RESUME, "r-2"))
     assert run.due_at is not None
 
@@ -235,6 +242,15 @@ def test_results_fold_only_onto_a_run_at_work(kind: str, state: State) -> None:
         assert after.offsets == (1, 2, 3, 9)
     else:
         assert refused(run, event) is Verdict.STATE_FORBIDS
+
+
+@pytest.mark.parametrize("state", State)
+def test_expired_folds_only_onto_a_run_at_work(state: State) -> None:
+    run = record(state, timers=(NAG,))
+    if state in (State.INITIATED, State.RUNNING):
+        assert accepted(run, expired(3)).state is State.RUNNING
+    else:
+        assert refused(run, expired(3)) is Verdict.STATE_FORBIDS
 
 
 @pytest.mark.parametrize("kind", [*RESULTS, RESUMED])
@@ -301,7 +317,7 @@ def test_results_that_stay_keep_the_timers_of_the_stay(kind: str) -> None:
     assert (after.timers, after.status, after.entered) == (run.timers, "CREATED", True)
 
 
-@pytest.mark.parametrize("kind", [PAUSED, REPEATED])
+@pytest.mark.parametrize("kind", [PAUSED])
 def test_result_that_answers_a_timer_takes_it_away(kind: str) -> None:
     other = Timer("give-up", LATER)
     run = record(timers=(Timer("nag", NOW), other))
@@ -309,11 +325,65 @@ def test_result_that_answers_a_timer_takes_it_away(kind: str) -> None:
     assert after.timers == (other,)
 
 
-def test_expired_says_which_timers_are_left() -> None:
-    run = record(timers=(Timer("nag", NOW), Timer("give-up", LATER)))
-    left = (Timer("give-up", LATER),)
-    assert accepted(run, result(EXPIRED, 3, timer="nag", timers=pack_timers(left))).timers == left
-    assert accepted(run, result(EXPIRED, 3, timer="nag")).timers == ()
+def test_expired_takes_its_timer_away_or_sets_it_anew() -> None:
+    run = record(timers=(NAG, GIVE_UP), due_at=LATER, attempt=2, error=Failure("E", "m"))
+    after = accepted(run, expired(3))
+    assert after.timers == (GIVE_UP,)
+    assert (after.due_at, after.attempt, after.error) == (LATER, 2, run.error)
+    assert after.version == 4
+    again = Timer("nag", LATER + HOUR, 3)
+    assert accepted(run, expired(3, again=again)).timers == (GIVE_UP, again)
+
+
+@pytest.mark.parametrize("timer", [Timer("other", NOW), Timer("nag", LATER), Timer("", NOW)])
+def test_expired_answers_only_a_timer_that_waits_and_since_then(timer: Timer) -> None:
+    assert refused(record(timers=(NAG, GIVE_UP)), expired(3, timer)) is Verdict.STALE
+
+
+@pytest.mark.parametrize("kind", [EXPIRED, MOVED, PAUSED, CANCELLED])
+def test_a_timer_that_two_workers_ran_is_answered_once(kind: str) -> None:
+    once = accepted(record(timers=(NAG, GIVE_UP)), expired(3))
+    again = result(kind, 3, timer="nag", dueat=NOW, state=RESULTS.get(kind))
+    assert refused(once, again) is Verdict.STALE
+    anew = accepted(record(timers=(NAG, GIVE_UP)), expired(3, again=Timer("nag", LATER)))
+    assert refused(anew, expired(3)) is Verdict.STALE
+
+
+def test_what_is_in_flight_still_counts_after_a_timer_was_answered() -> None:
+    run = record(timers=(NAG, GIVE_UP, Timer("third", NOW)))
+    run = accepted(run, expired(3))
+    run = accepted(run, expired(3, GIVE_UP, Timer("give-up", LATER + HOUR)))
+    assert (run.version, run.lag) == (5, 2)
+    assert refused(run, result(MOVED, 2)) is Verdict.STALE
+    assert refused(run, result(MOVED, 6)) is Verdict.STALE
+    for version in (3, 4, 5):
+        moved = accepted(run, result(MOVED, version, status="PICKED"))
+        assert (moved.version, moved.lag) == (6, 0)
+        for late in (3, 4, 5):
+            assert refused(moved, result(MOVED, late, status="FAILED")) is Verdict.STALE
+
+
+@pytest.mark.parametrize("kind", [PAUSE, CANCEL])
+def test_nothing_in_flight_counts_after_a_request(kind: str) -> None:
+    run = accepted(accepted(record(timers=(NAG,)), expired(3)), steer(kind, "r-1"))
+    assert run.lag == 0
+    assert refused(run, result(MOVED, 3)) is Verdict.STALE
+    assert refused(run, result(MOVED, 4)) is Verdict.STALE
+
+
+def test_a_timer_that_saved_the_object_makes_stale_what_works_on_the_old_one() -> None:
+    run = accepted(record(timers=(NAG,)), expired(3, data=b'{"n":2}'))
+    assert (bytes(run.object), run.lag) == (b'{"n":2}', 0)
+    assert refused(run, result(MOVED, 3)) is Verdict.STALE
+
+
+def test_the_error_of_a_timer_is_told_and_counts_for_no_step() -> None:
+    failed = Timer("nag", LATER, 1)
+    run = accepted(record(timers=(NAG,)), expired(3, again=failed, errortype="E"))
+    assert (run.error, run.attempt, run.timers) == (Failure("E", ""), 0, (failed,))
+    resumed = accepted(accepted(run, steer(PAUSE, "r-1")), steer(RESUME, "r-2"))
+    assert resumed.due_at is None, "no step has failed that would have to be tried"
+    assert accepted(run, expired(4, failed)).error is None
 
 
 def test_failed_keeps_the_object_and_tells_the_error() -> None:
@@ -352,7 +422,9 @@ def test_auto_resume_meets_only_a_paused_run(state: State) -> None:
 
 def test_unreadable_timers_are_an_error_with_a_reason() -> None:
     with pytest.raises(UnreadableRecord, match="timer 'nag=soon' can't be read"):
-        fold(record(), result(EXPIRED, 3, timers="nag=soon"), 9)
+        fold(
+            record(timers=(NAG,)), result(EXPIRED, 3, timer="nag", dueat=NOW, timers="nag=soon"), 9
+        )
 
 
 def test_only_the_latest_offsets_are_kept() -> None:
@@ -372,13 +444,13 @@ def test_only_the_latest_offsets_are_kept() -> None:
         [result(FAILED, 3, attempt=1)],
         [steer(PAUSE, "r-1"), steer(RESUME, "r-2")],
         [result(PAUSED, 3, attempt=1, errortype="E", state=State.PAUSED), result(RESUMED, 4)],
-        [result(EXPIRED, 3, timer="nag")],
+        [result(EXPIRED, 3, timer="nag", dueat=NOW)],
         [result(SKIPPED, 3)],
     ],
     ids=["failure", "pause", "pause by errors", "timer", "skip"],
 )
 def test_tries_of_a_step_share_what_they_count_from(between: list) -> None:
-    run = before = record()
+    run = before = record(timers=(Timer("nag", NOW),))
     for event in between:
         run = accepted(run, event)
     assert run.since == before.since

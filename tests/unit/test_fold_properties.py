@@ -22,10 +22,13 @@ from streamwf.errors import UnreadableRecord
 from streamwf.events import (
     CANCEL,
     EXPIRED,
+    MOVED,
     PAUSE,
     REQUESTS,
     RESULTS,
     RESUME,
+    RESUMED,
+    STARTED,
     TRIGGER,
     Event,
     pack_timers,
@@ -87,6 +90,8 @@ class Model:
         assert after.state in TRANSITIONS[state] | {state}
         assert before.state in LIVE, "a run that has ended never changes"
         assert len(after.offsets) == min(after.version, 256)
+        assert before.version - before.lag <= event.version or event.type in REQUESTS
+        assert 0 <= after.lag < after.version
         if after.state not in LIVE:
             assert entries(after) == ()
 
@@ -113,28 +118,44 @@ def model_of(drawn: list[bytes]) -> Model:
     return model
 
 
-logs = st.lists(st.binary(min_size=16, max_size=16), max_size=30).map(model_of)
+logs = st.lists(st.binary(min_size=20, max_size=20), max_size=30).map(model_of)
 
-_KINDS = [*sorted(RESULTS), *[TRIGGER, PAUSE, RESUME, CANCEL] * 3]
+_ANY = sorted(RESULTS | REQUESTS)
+_AT_WORK = [*sorted(RESULTS), STARTED, MOVED, EXPIRED, EXPIRED, PAUSE]
 _NAG, _GIVE_UP = Timer("nag", NOW), Timer("give-up", NOW + timedelta(hours=1))
-_TIMERS = ["", pack_timers((_NAG,)), pack_timers((_NAG, _GIVE_UP)), "nag=never"]
+_BOTH = pack_timers((_NAG, _GIVE_UP))
+_TIMERS = ["", pack_timers((_NAG,)), _BOTH, _BOTH, _BOTH, "nag=never"]
 _OBJECTS = [UNSET, msgspec.Raw(b'{"n":2}'), msgspec.Raw(b"[ ]")]
-_MOMENTS = [None, None, *(NOW + timedelta(seconds=n) for n in range(-2, 3))]
+_MOMENTS = [None, NOW, NOW, NOW + timedelta(seconds=1)]
 
 
 def an_event(model: Model, choices: Choices) -> Event:
+    """An event of any kind, that fits the state of its run more often than not."""
     foreign_id = choices.of("a", "a", "b")
-    kind = choices.of(*_KINDS)
     latest = model.rows.get(foreign_id)
-    runs = [row.run_id for row in model.rows.values() if row.foreign_id == foreign_id]
-    run_id = choices.of(f"run-{len(model.log)}", *runs, *runs, "" if kind != TRIGGER else "run-0")
+    if latest is None or latest.state not in LIVE:
+        apt = [TRIGGER]
+    elif latest.state is State.PAUSED:
+        apt = [RESUME, RESUMED]
+    else:
+        apt = _AT_WORK
+    kind = choices.of(*[choices.of(*apt)] * 4, choices.of(*_ANY))
+    fresh = f"run-{len(model.log)}"
+    if kind == TRIGGER:
+        run_id = choices.of(fresh, fresh, fresh, "run-0")
+    else:
+        known = [row.run_id for row in model.rows.values() if row.foreign_id == foreign_id]
+        right = latest.run_id if latest else fresh
+        run_id = choices.of(*[right] * 5, "", fresh, choices.of(fresh, *known))
     version = 0
     if kind in RESULTS and latest is not None:
-        version = latest.version + choices.of(0, 0, 0, 0, -1, 1)
-        run_id = choices.of(*[latest.run_id] * 4, run_id)
+        version = latest.version + choices.of(0, 0, 0, 0, 0, -1, -2, 1)
+    timer, due_at = choices.of("", "", "nag"), choices.of(*_MOMENTS)
+    if kind == EXPIRED and latest is not None and latest.timers:
+        timer, due_at = choices.of((timer, due_at), *((t.name, t.due_at) for t in latest.timers))
     return Event(
         specversion="1.0",
-        id=choices.of(*[f"e-{len(model.log)}"] * 4, "e-0"),
+        id=choices.of(*[f"e-{len(model.log)}"] * 6, "e-0"),
         source=source_of(WORKFLOW),
         type=kind,
         subject=foreign_id,
@@ -142,14 +163,14 @@ def an_event(model: Model, choices: Choices) -> Event:
         runid=run_id,
         version=version,
         status=choices.of("", "CREATED", "PICKED", "DONE", "NOPE"),
-        state=choices.of(None, None, *State),
-        dueat=choices.of(*_MOMENTS),
+        state=choices.of(*[None] * 8, *State),
+        dueat=due_at,
         startat=choices.of(*_MOMENTS),
         attempt=choices.of(0, 0, 1, 2),
         reason=choices.of("", "Größe"),
         errortype=choices.of("", "E"),
         timers=choices.of(*_TIMERS),
-        timer=choices.of("", "nag"),
+        timer=timer,
         resumeat=choices.of(*_MOMENTS),
         data=choices.of(*_OBJECTS),
     )
@@ -289,7 +310,7 @@ def test_the_logs_hold_every_kind_of_event_and_every_verdict() -> None:
     kinds, verdicts, unreadable = set(), set(), 0
     for _ in range(200):
         again = Model()
-        for event in model_of([drawn.randbytes(16) for _ in range(30)]).log:
+        for event in model_of([drawn.randbytes(20) for _ in range(30)]).log:
             try:
                 verdict = again.fold(event)
             except UnreadableRecord:
@@ -306,7 +327,7 @@ def test_the_logs_hold_every_kind_of_event_and_every_verdict() -> None:
 def test_unreadable_results_are_set_aside_and_the_rest_goes_on() -> None:
     model = Model()
     model.fold(_event(TRIGGER, run_id="run-1"))
-    broken = _event(EXPIRED, run_id="run-1", version=1, timers="nag=never")
+    broken = _event(STARTED, run_id="run-1", version=1, timers="nag=never")
     with pytest.raises(UnreadableRecord):
         model.fold(broken)
     model.fold(_event(CANCEL, run_id="run-1"))

@@ -1,0 +1,46 @@
+"""Gaps in what was read of a log: read again before they are believed.
+
+Nothing should be lost between the broker and the fold. If it is all the same, a fold that went on
+would leave a run standing still for ever, so every gap is looked at twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+logger = structlog.get_logger("streamwf.log")
+
+
+class Gaps:
+    """Tells what is to be left alone because something before it is missing.
+
+    reread: reads a log anew from where its shard is, and delivers an empty batch after all that
+    was read before.
+    """
+
+    def __init__(self, reread: Callable[[TopicPartition], Awaitable[None]]) -> None:
+        self._reread = reread
+        self._rereading: dict[TopicPartition, asyncio.Future[None]] = {}
+        self._real: dict[TopicPartition, int] = {}
+
+    def before(self, log: TopicPartition, position: int, records: Sequence[ConsumerRecord]) -> bool:
+        """Whether records before these are missing that may still be had by reading again.
+
+        Offsets can be left out for good (a transaction's end takes one), so a gap that is still
+        there when it was read again is none.
+        """
+        if not records:
+            # What was read before the gap was noticed is out of the way.
+            self._rereading.pop(log, None)
+            self._real[log] = position
+            return True
+        if records[0].offset <= position or self._real.get(log) == position:
+            return False
+        if log not in self._rereading:
+            logger.warning(
+                "log_gap", shard=log.partition, position=position, next=records[0].offset
+            )
+            self._rereading[log] = asyncio.ensure_future(self._reread(log))
+        return True

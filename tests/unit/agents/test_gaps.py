@@ -1,0 +1,55 @@
+"""A gap is read again once before it is believed."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+
+from streamwf.agents.gaps import Gaps
+
+LOG = TopicPartition("orders.events", 3)
+
+
+@dataclass
+class At:
+    offset: int
+
+
+def at(*offsets: int) -> Sequence[At]:
+    return [At(offset) for offset in offsets]
+
+
+async def test_what_follows_is_no_gap() -> None:
+    gaps = Gaps(never)
+    assert not gaps.before(LOG, 5, at(5, 6))
+    assert not gaps.before(LOG, 5, at(3, 4, 5)), "what was folded before is passed over by the fold"
+
+
+async def test_a_gap_is_read_again_and_nothing_after_it_is_folded_meanwhile() -> None:
+    asked: list[TopicPartition] = []
+
+    async def reread(log: TopicPartition) -> None:
+        asked.append(log)
+
+    gaps = Gaps(reread)
+    assert gaps.before(LOG, 5, at(7, 8))
+    assert gaps.before(LOG, 5, at(9)), "read before the gap was noticed"
+    await asyncio.sleep(0)
+    assert asked == [LOG]
+    assert gaps.before(LOG, 5, ())
+    assert not gaps.before(LOG, 5, at(5, 6, 7)), "it was only lost on the way"
+
+
+async def test_a_gap_that_is_still_there_is_none() -> None:
+    async def reread(log: TopicPartition) -> None: ...
+
+    gaps = Gaps(reread)
+    assert gaps.before(LOG, 5, at(7))
+    assert gaps.before(LOG, 5, ())
+    assert not gaps.before(LOG, 5, at(7))
+    assert gaps.before(LOG, 8, at(10)), "another gap is another question"
+
+
+async def never(log: TopicPartition) -> None:
+    raise AssertionError("nothing is missing")
