@@ -31,7 +31,7 @@ from streamwf.errors import BrokerUnreachable, StreamwfError
 from streamwf.events import Event, decode_event, encode_event
 from streamwf.execute import SystemClock
 from streamwf.settings import Settings
-from streamwf.shard import Aside, Shard
+from streamwf.shard import Shard
 
 logger = structlog.get_logger("streamwf.worker")
 
@@ -281,32 +281,6 @@ class KafkaHost:
         if self._appending:
             await asyncio.wait(self._appending.values(), timeout=LAST_WRITES)
 
-    async def _put_aside(self, owned: OwnedShard, asides: list[Aside]) -> None:
-        """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
-        assert self._producer is not None
-        for aside in asides:
-            if aside.reason is None:
-                foreign_id = (aside.key or b"").decode()
-                partition = partition_of(foreign_id, self.settings.partitions)
-                topic, headers = owned.topics.events, []
-            else:
-                topic, partition = owned.topics.dead_letters, owned.partition
-                headers = [
-                    ("reason", aside.reason.encode()),
-                    ("topic", owned.topics.events.encode()),
-                    ("partition", str(owned.partition).encode()),
-                    ("offset", str(aside.offset).encode()),
-                ]
-                logger.warning(
-                    "dead_letter",
-                    workflow=owned.workflow.name,
-                    shard=owned.partition,
-                    offset=aside.offset,
-                    reason=aside.reason,
-                )
-            record = (aside.key, aside.value)
-            await append_batch(self._producer, topic, partition, [record], headers)
-
     async def _checkpoint_loop(self) -> None:
         interval = self.settings.checkpoint_interval.total_seconds()
         while True:
@@ -315,38 +289,48 @@ class KafkaHost:
 
     async def _checkpoint(self, owned: OwnedShard) -> None:
         try:
-            await owned.checkpoint(self._put_aside)
-        except KafkaError as error:
+            assert self._producer is not None
+            await owned.checkpoint(self._producer)
+        except Exception as error:
+            # Whatever it was: one shard's failure must not end the checkpoints of the others.
+            if owned.shard is None or not owned.shard.open:
+                return
             held = (owned.workflow.name, owned.partition)
-            logger.warning("checkpoint_failed", workflow=held[0], shard=held[1], error=repr(error))
-            if owned.shard is not None and owned.shard.open:
-                await owned.shard.close(0)
-                self._by_log.pop(owned.log, None)
-                self._reopen_later(held)
+            logger.warning(
+                "checkpoint_failed",
+                workflow=held[0],
+                shard=held[1],
+                error=repr(error),
+                exc_info=not isinstance(error, KafkaError),
+            )
+            await owned.shard.close(0)
+            self._by_log.pop(owned.log, None)
+            self._reopen_later(held)
 
     async def _tick_loop(self) -> None:
         while True:
             await asyncio.sleep(TICK)
             now = self.clock.now()
-            for owned in list(self._owned.values()):
-                if owned.shard is not None and owned.shard.open:
-                    owned.shard.tick(now)
+            for shard in self._open_shards():
+                try:
+                    shard.tick(now)
+                except Exception:
+                    logger.exception("tick_failed", shard=shard.partition)
 
     def scan_timers(self) -> None:
         """Read what comes due next from the timer tables."""
         now = self.clock.now()
-        for owned in list(self._owned.values()):
-            if owned.shard is not None and owned.shard.open:
-                owned.shard.scan_agenda(now)
+        for shard in self._open_shards():
+            shard.scan_agenda(now)
+
+    def _open_shards(self) -> list[Shard]:
+        shards = [owned.shard for owned in self._owned.values()]
+        return [shard for shard in shards if shard is not None and shard.open]
 
     # ---- what the operations ask
 
     def shards(self, workflow: str) -> list[Shard]:
-        return [
-            owned.shard
-            for (name, _), owned in self._owned.items()
-            if name == workflow and owned.shard is not None and owned.shard.open
-        ]
+        return [shard for shard in self._open_shards() if shard.workflow.name == workflow]
 
     def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
         held = (workflow, partition_of(foreign_id, self.settings.partitions))

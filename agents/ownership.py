@@ -6,14 +6,15 @@ the table is as of.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.changelog import Changelog
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.definition import Workflow
@@ -24,9 +25,6 @@ from streamwf.shard import Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
 
 logger = structlog.get_logger("streamwf.shard")
-
-#: Puts records aside, and returns once they are durable. Raises KafkaError.
-PutAside = Callable[["OwnedShard", list[Aside]], Awaitable[None]]
 
 
 class OwnedShard:
@@ -53,6 +51,7 @@ class OwnedShard:
         self.topics = Topics.of(workflow.name, settings)
         self.log = TopicPartition(self.topics.events, partition)
         self.shard: Shard | None = None
+        self._closed = False
         self._table = table
         self._settings = settings
         self._clock = clock
@@ -99,20 +98,20 @@ class OwnedShard:
     def _named(self) -> dict[str, Any]:
         return {"workflow": self.workflow.name, "shard": self.partition}
 
-    async def checkpoint(self, put_aside: PutAside) -> None:
-        """Make what has changed durable.
+    async def checkpoint(self, producer: AIOKafkaProducer) -> None:
+        """Make what has changed durable. producer: appends what is set aside, before that.
 
         Raises KafkaError if that failed: this shard must be closed then, and opened anew if it is
         still this worker's.
         """
         shard = self.shard
-        if shard is None:
-            return
         async with self._turn:
+            if shard is None or self._closed:
+                return
             asides = shard.take_asides()
             if asides:
                 try:
-                    await put_aside(self, asides)
+                    await self._put_aside(producer, asides)
                 except KafkaError:
                     shard.return_asides(asides)
                     raise
@@ -126,8 +125,29 @@ class OwnedShard:
                 raise
             shard.committed(checkpoint)
 
+    async def _put_aside(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
+        """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
+        for aside in asides:
+            record = (aside.key, aside.value)
+            if aside.reason is None:
+                foreign_id = (aside.key or b"").decode()
+                partition = partition_of(foreign_id, self._settings.partitions)
+                await append_batch(producer, self.topics.events, partition, [record])
+                continue
+            logger.warning("dead_letter", **self._named(), offset=aside.offset, reason=aside.reason)
+            headers = [
+                ("reason", aside.reason.encode()),
+                ("topic", self.topics.events.encode()),
+                ("partition", str(self.partition).encode()),
+                ("offset", str(aside.offset).encode()),
+            ]
+            await append_batch(
+                producer, self.topics.dead_letters, self.partition, [record], headers
+            )
+
     async def close(self, grace: float = 0.0) -> None:
         """Stop what is in progress, after `grace` seconds, and let the changelog go."""
+        self._closed = True
         if self.shard is not None:
             await self.shard.close(grace)
         await self._changelog.close()

@@ -55,11 +55,16 @@ FIELDS = (
 )
 
 UNITS = {
-    **{"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "ms": Fraction(1, 1000)},
-    **{"µs": Fraction(1, 10**6), "μs": Fraction(1, 10**6)},
-    **{"s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)},
+    "ns": Fraction(1, 10**9),
+    "us": Fraction(1, 10**6),
+    "µs": Fraction(1, 10**6),
+    "μs": Fraction(1, 10**6),
+    "ms": Fraction(1, 10**3),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "h": Fraction(3600),
 }
-PART = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(UNITS)})"
+PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({'|'.join(UNITS)})"
 
 #: Names that the system gives to its own settings, or to clocks that count leap seconds.
 NOT_IANA = re.compile(r"localtime|posixrules|(posix|right)/.*")
@@ -112,9 +117,10 @@ class Cron:
     def slots(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
         """The slots later than `start` and no later than `end`: the first `limit` of them."""
         found: list[datetime] = []
-        at: datetime | None = start
-        while len(found) < limit and (at := self.next_after(at)) and at <= end:
-            found.append(at)
+        due = self.next_after(start)
+        while due and due <= end and len(found) < limit:
+            found.append(due)
+            due = self.next_after(due)
         return found
 
 
@@ -168,34 +174,31 @@ class _Calendar:
         minute, hour = self.expression.split()[:2]
         return minute.startswith("*") or hour.startswith("*")
 
-    # A time that is repeated has two moments: fold 0 and fold 1. Among the moments of one fold
-    # the order is that of the clock on the wall, so the first of each fold need be compared.
+    # A time that is repeated has two moments: fold 0 and fold 1. Within one fold the moments come
+    # in the order of the clock on the wall, so that the next of each are all there is to compare.
 
     def after(self, moment: datetime) -> datetime | None:
-        walls = list(self._walls_at(moment))
-        firsts = (
-            next((due for due in self._moments(min(walls), fold) if due > moment), None)
-            for fold in range(1 + self._wild)
-        )
-        return min((first for first in firsts if first), default=None)
+        wall = min(self._walls(moment))
+        found = [
+            next((due for due in self._moments(wall, fold) if due > moment), None)
+            for fold in self._folds
+        ]
+        return min((due for due in found if due), default=None)
 
     def until(self, moment: datetime) -> datetime | None:
-        walls = list(self._walls_at(moment))
-        lasts = (
-            next(
-                (
-                    due
-                    for due in self._moments(max(walls) + INSTANT, fold, reverse=True)
-                    if due <= moment
-                ),
-                None,
-            )
-            for fold in range(1 + self._wild)
-        )
-        return max((last for last in lasts if last), default=None)
+        wall = max(self._walls(moment)) + INSTANT
+        found = [
+            next((due for due in self._moments(wall, fold, reverse=True) if due <= moment), None)
+            for fold in self._folds
+        ]
+        return max((due for due in found if due), default=None)
 
-    def _walls_at(self, moment: datetime) -> Iterator[datetime]:
-        """What the clock shows, and would show if it had changed already, or not yet."""
+    @property
+    def _folds(self) -> tuple[int, ...]:
+        return (0, 1) if self._wild else (0,)
+
+    def _walls(self, moment: datetime) -> Iterator[datetime]:
+        """What the clock shows, and in a repeated hour, what it would by the other offset."""
         local = moment.astimezone(self.zone)
         for fold in (0, 1):
             offset = local.replace(fold=fold).utcoffset() or timedelta(0)

@@ -121,9 +121,11 @@ class LogReader:
             return {}
         try:
             batches: Batches = await reader.getmany(*ready, timeout_ms=IDLE_MS, max_records=BATCH)
-        except KafkaError as error:
+        except Exception as error:
+            # Whatever it is: a reader that ended would leave its shards standing still.
             if not self._unreachable:
-                logger.warning("log_unreachable", error=str(error) or type(error).__name__)
+                known = isinstance(error, KafkaError)
+                logger.warning("log_unreachable", error=repr(error), exc_info=not known)
             self._unreachable = True
             await asyncio.sleep(0.5)
             return {}

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -44,16 +43,23 @@ LOOK = 0.05
     is_flag=True,
     help="Run on Kafka: on the brokers in KAFKA_BROKERS, or on one that is started for this.",
 )
-@options.settings("log_level")
+@click.option(
+    "--log-level", type=options.LEVELS, help="The least that is logged.  [default: warning]"
+)
 def dev(
-    targets: tuple[str, ...], host: str | None, port: int | None, kafka: bool, **flags: Any
+    targets: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    kafka: bool,
+    log_level: str | None,
 ) -> None:
-    """Run workflows here, in memory, with their web views, until Ctrl-C.
+    """Run workflows here, in memory, to try them.
 
-    TARGET is MODULE, MODULE:WORKFLOW, FILE.py or FILE.py:WORKFLOW. A workflow with `example=` gets
-    a run of it, and its moves are shown.
+    TARGET is MODULE, MODULE:WORKFLOW, FILE.py or FILE.py:WORKFLOW. The web views are served until
+    Ctrl-C. A workflow with `example=` gets a run of it, and its moves are shown.
     """
-    settings = load({**flags, "web_host": host, "web_port": port}, Settings(log_level="warning"))
+    flags = {"web_host": host, "web_port": port, "log_level": log_level}
+    settings = load(flags, Settings.model_construct(log_level="warning"))
     loggers.configure(settings.log_level)
     workflows = load_workflows(targets)
     with _until_told_to_stop():

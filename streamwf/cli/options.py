@@ -13,6 +13,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEFAULT_URL = "http://127.0.0.1:6066"
 
+LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
 targets = click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -49,7 +51,7 @@ def settings(*names: str) -> Callable[[Function], Function]:
 
 def _type(name: str) -> click.ParamType:
     if name == "log_level":
-        return click.Choice(["debug", "info", "warning", "error"])
+        return LEVELS
     if _kind(name) is int:
         return click.INT
     return click.Path(path_type=Path) if _kind(name) is Path else click.STRING

@@ -61,7 +61,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Aligned columns under their names."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # An id is there to be copied.
+        table.add_column(column, overflow="fold", no_wrap=column == "RUN ID")
     for row in rows:
         table.add_row(*(clean(cell).rstrip() for cell in row))
     console().print(table)

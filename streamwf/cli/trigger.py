@@ -41,7 +41,8 @@ from streamwf.views import Trigger
 )
 @options.as_json
 @options.url
-@options.settings("brokers", "topic_prefix")
+@click.option("--brokers", help="Straight to Kafka, at these brokers, instead of to a worker.")
+@click.option("--topic-prefix", help="With --brokers: what the names of the topics begin with.")
 def trigger(
     workflow: str,
     foreign_id: str | None,
@@ -51,7 +52,7 @@ def trigger(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Start a run of WORKFLOW, or with --from one for each line of a file.
+    """Start a run, or with --from one for each line of a file.
 
     Over HTTP, by any worker; with --brokers straight into the workflow's topic, where its workers
     judge it later.

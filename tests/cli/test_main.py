@@ -43,8 +43,19 @@ def test_debug_shows_the_error_as_it_was_raised(cli: Cli) -> None:
         cli("--debug", "runs", "show", "some-run", "--url", NOBODY)
 
 
-def test_settings_that_can_not_be_are_told(cli: Cli) -> None:
-    result = cli("worker", "tests.cli.sample", "--web-port", "70000", "--app-id", "a b")
+@pytest.mark.parametrize("command", ["worker", "verify", "rebuild"])
+def test_settings_that_can_not_be_are_told(cli: Cli, command: str) -> None:
+    result = cli(command, "tests.cli.sample", "--partitions", "0", "--app-id", "a b")
     assert result.exit_code == 1
-    assert "- web_port: " in result.stderr
+    assert "- partitions: " in result.stderr
     assert "- app_id: " in result.stderr
+
+
+@pytest.mark.parametrize("command", ["dev", "worker", "verify", "rebuild"])
+def test_a_wrong_environment_is_told(
+    cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMWF_PARTITIONS", "many")
+    result = cli(command, "tests.cli.sample")
+    assert result.exit_code == 1
+    assert "- STREAMWF_PARTITIONS: " in result.stderr or "- partitions: " in result.stderr
