@@ -62,9 +62,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a comparison has found."""
+    """What a comparison has found.
+
+    rows: how many runs the log leads to, up to where the tables are.
+    behind: how many events the log has after that, which no checkpoint has made durable yet.
+    """
 
     rows: int
+    behind: int
     differences: list[Difference]
 
 
@@ -180,6 +185,8 @@ async def verify(workflow: Workflow[Any, Any], settings: Settings, progress: Pro
             live = await _live_tables(folding, Path(directory), memory)
             ends = {partition: table.position or 0 for partition, table in live.items()}
             begins = await folding.measure(ends)
+            logs = await folding.reader.end_offsets([folding.log(p) for p in ends])
+            behind = sum(logs[folding.log(p)] - end for p, end in ends.items())
             rows, differences = 0, []
             for partition, table in live.items():
                 folded = RunsTable(Path(directory) / f"folded-{partition}", memory)
@@ -189,7 +196,7 @@ async def verify(workflow: Workflow[Any, Any], settings: Settings, progress: Pro
                 differences += list(_differences(partition, table, folded))
                 folded.close()
                 table.close()
-            return Verified(rows=rows, differences=differences)
+            return Verified(rows=rows, behind=behind, differences=differences)
     finally:
         await stop_consumer(folding.reader)
 

@@ -3,7 +3,6 @@
 `python benchmarks/raw_loop.py BROKERS SOURCE SINK GROUP HOPS` prints the seconds it took.
 """
 
-import asyncio
 import sys
 import time
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,6 +35,8 @@ SLOW = "order-0011"
 
 def exit_code_of(demonstrate: Callable[[], bool]) -> int:
     """0 if a demonstration went as it has to; what went wrong is told in a sentence."""
+    # So that SIGTERM, too, ends the processes that were started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return 0 if demonstrate() else 1
     except StreamwfError as error:

@@ -33,7 +33,7 @@ from .fold import Verdict
 from .graph import counts
 from .ports import Clock
 from .record import LIVE, Record, State
-from .shard import Answer, Shard
+from .shard import Shard
 from .views import (
     History,
     Page,
@@ -44,6 +44,7 @@ from .views import (
     event_view,
     run_view,
 )
+from .waiting import Answer
 
 #: How many rows are looked at before others on the loop have their turn.
 TURN = 500
@@ -70,6 +71,13 @@ class Host(Protocol):
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         """The events at these offsets."""
+
+
+def run_id_of(workflow: str, trigger: Trigger) -> str:
+    """The id of the run that a trigger asks for: the same each time if it has a key."""
+    if trigger.key:
+        return derived_id(workflow, trigger.foreign_id, trigger.key)
+    return str(uuid.uuid4())
 
 
 class Operations:
@@ -117,16 +125,13 @@ class Operations:
         if trigger.start_at is not None and trigger.start_at.tzinfo is None:
             raise InvalidQuery(field="start_at", why="it has no time zone")
         status = workflow.check_start(trigger.status or "").name
-        run_id = (
-            derived_id(name, trigger.foreign_id, trigger.key) if trigger.key else str(uuid.uuid4())
-        )
         event = events.request(
             name,
             events.TRIGGER,
             trigger.foreign_id,
             self.host.clock.now(),
             event_id=str(uuid.uuid4()),
-            run_id=run_id,
+            run_id=run_id_of(name, trigger),
             status=status,
             data=workflow.dump_checked(trigger.object),
             start_at=trigger.start_at,
@@ -191,7 +196,7 @@ class Operations:
 
     async def _submit(self, shard: Shard, event: Event) -> Answer:
         """The error of a passed deadline says whether the log has the request, and of which run."""
-        future = shard.answer(event.id)
+        future = shard.waiting.answer(event.id)
         logged = False
         try:
             async with asyncio.timeout(self.patience):
@@ -291,7 +296,7 @@ class Operations:
         shard, record = self._find(run_id)
         if status is not None:
             shard.workflow.member(status)
-        with shard.watch(run_id) as changes:
+        with shard.waiting.watch(run_id) as changes:
             record = self._find(run_id)[1]
             if status not in (None, record.status) and await self._passed(shard, run_id, status):
                 return self._view(shard, record)

@@ -8,13 +8,11 @@ Whoever drives the shard (a host) reads the log into `fold`, appends what `take_
 out, makes checkpoints durable, and calls `tick`.
 """
 
-import asyncio
 import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,6 +35,7 @@ from .fold import Verdict, fold
 from .ports import Change, Checkpoint, Clock, LogRecord, ShardTable
 from .record import LIVE, Record, State
 from .timetable import Timetable
+from .waiting import Waiting
 
 #: Jobs that wait for a runner before the log is read more slowly than it could be.
 MAX_QUEUED = 20_000
@@ -61,14 +60,6 @@ class Aside:
     value: bytes
     offset: int
     reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a request, and the run that it met."""
-
-    verdict: Verdict
-    record: Record | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +110,7 @@ class Shard:
         self.open = True
         self.verdicts: Counter[tuple[str, Verdict]] = Counter()
         self.set_aside = 0
+        self.waiting = Waiting()
         self._clock = clock
         self._wake = wake
         self._misplaced = misplaced
@@ -130,8 +122,6 @@ class Shard:
         self._appends: list[Append] = []
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.latest)
-        self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
-        self._watching: dict[str, list[asyncio.Queue[Record | None]]] = {}
         self.dispatcher = Dispatcher(
             Executor(workflow, clock, threads, limits.max_record_bytes),
             self._result,
@@ -171,10 +161,7 @@ class Shard:
         self.verdicts[event.type, verdict] += 1
         if verdict is _ACCEPTED and after is not None:
             self._apply(key, known, after, event, now)
-        if self._waiting:
-            for waiter in self._waiting.pop(event.id, ()):
-                if not waiter.done():
-                    waiter.set_result(Answer(verdict, after))
+        self.waiting.judged(event.id, verdict, after)
 
     def _named(self, event: Event) -> tuple[str, Record | None]:
         """The run that an event is judged by, and its key."""
@@ -217,8 +204,7 @@ class Shard:
             self._plan(after, now)
             if event.type == REJECTED:
                 self._bury(after, event)
-        if self._watching:
-            self._notify(after)
+        self.waiting.changed(after)
 
     def _change(self, key: str, before: Record | None, after: Record) -> None:
         change = self._changes.get(key)
@@ -270,38 +256,6 @@ class Shard:
     def _get(self, key: str) -> Record | None:
         change = self._changes.get(key) or self._writing.get(key)
         return self.table.get(key) if change is None else change.after
-
-    # ---- waiting for what becomes
-
-    def answer(self, event_id: str) -> asyncio.Future[Answer]:
-        """The answer to a request that is about to be appended."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        # The same request may be asked again, under its key, while it is under way.
-        self._waiting.setdefault(event_id, []).append(future)
-        future.add_done_callback(lambda done: self._waits_no_more(event_id, done))
-        return future
-
-    def _waits_no_more(self, event_id: str, done: asyncio.Future[Answer]) -> None:
-        waiting = [waiter for waiter in self._waiting.pop(event_id, ()) if waiter is not done]
-        if waiting:
-            self._waiting[event_id] = waiting
-
-    @contextmanager
-    def watch(self, run_id: str) -> Iterator[asyncio.Queue[Record | None]]:
-        """The run as each event from now on leaves it; None when the shard is lost."""
-        queue: asyncio.Queue[Record | None] = asyncio.Queue()
-        self._watching.setdefault(run_id, []).append(queue)
-        try:
-            yield queue
-        finally:
-            watchers = self._watching[run_id]
-            watchers.remove(queue)
-            if not watchers:
-                del self._watching[run_id]
-
-    def _notify(self, record: Record) -> None:
-        for queue in self._watching.get(record.run_id, ()):
-            queue.put_nowait(record)
 
     # ---- what is due
 
@@ -421,9 +375,4 @@ class Shard:
         """Stop dispatching. The next owner derives anew from the rows what was in progress."""
         await self.dispatcher.close(grace)
         self.open = False
-        moved = NotReady(what=f"{self.workflow.name}, shard {self.partition}")
-        for future in list(itertools.chain.from_iterable(self._waiting.values())):
-            if not future.done():
-                future.set_exception(moved)
-        for queue in itertools.chain.from_iterable(self._watching.values()):
-            queue.put_nowait(None)
+        self.waiting.close(NotReady(what=f"{self.workflow.name}, shard {self.partition}"))

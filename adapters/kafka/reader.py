@@ -60,7 +60,7 @@ class LogReader:
     """Follows partitions from given positions, and delivers what it reads in order.
 
     deliver: takes a batch of one partition; reading goes on when it returns.
-    busy: whether a partition is to be left alone for now.
+    busy: whether a partition is to be left alone at the moment.
     """
 
     def __init__(

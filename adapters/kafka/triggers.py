@@ -1,6 +1,5 @@
 """Triggering straight to Kafka, without a worker: for piles of triggers."""
 
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -11,7 +10,8 @@ from streamwf import events
 from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.topics import Topics, admin, partition_of
 from streamwf.errors import WorkflowNotFound
-from streamwf.events import derived_id, encode_event
+from streamwf.events import encode_event
+from streamwf.operations import run_id_of
 from streamwf.settings import Settings
 from streamwf.views import Trigger
 
@@ -64,9 +64,7 @@ async def _append(to: AIOKafkaProducer, topic: str, piles: Piles) -> int:
 
 
 def _record(workflow: str, trigger: Trigger) -> tuple[bytes, bytes]:
-    run_id = (
-        derived_id(workflow, trigger.foreign_id, trigger.key) if trigger.key else str(uuid.uuid4())
-    )
+    run_id = run_id_of(workflow, trigger)
     event = events.request(
         workflow,
         events.TRIGGER,

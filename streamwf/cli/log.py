@@ -15,7 +15,7 @@ from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.settings import Settings, load
 
 if TYPE_CHECKING:
-    from streamwf.agents import Difference
+    from streamwf.agents import Verified
 
 FLAGS = (*options.KAFKA, "app_id", "data_dir")
 
@@ -66,7 +66,7 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
         if as_json:
             write_json({"workflow": name, **asdict(found)})
         else:
-            _tell(name, found.rows, found.differences)
+            _tell(name, found)
     if differ:
         sys.exit(1)
 
@@ -89,9 +89,12 @@ def _each(
         yield workflow.name, outcome
 
 
-def _tell(name: str, rows: int, differences: "list[Difference]") -> None:
+def _tell(name: str, found: "Verified") -> None:
+    if found.behind:
+        write(f"{name}: {found.behind:,} events are in no checkpoint yet, and were left out")
+    differences = found.differences
     if not differences:
-        write(f"{name}: {rows:,} rows, all as the log leads to them")
+        write(f"{name}: {found.rows:,} rows, all as the log leads to them")
         return
     for difference in differences[:SHOWN]:
         write(f"partition {difference.partition}, {difference.key!r}:")
@@ -99,4 +102,4 @@ def _tell(name: str, rows: int, differences: "list[Difference]") -> None:
         write(f"  log:   {difference.folded or 'no row'}")
     if len(differences) > SHOWN:
         write(f"and {len(differences) - SHOWN:,} more")
-    write(f"{name}: {len(differences):,} rows differ from the log, out of {rows:,}")
+    write(f"{name}: {len(differences):,} rows differ from the log, out of {found.rows:,}")

@@ -50,7 +50,7 @@ def test_rebuild_says_why_not(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_verify_is_content_without_differences(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "verify", answering(Verified(1_000, []), []))
+    monkeypatch.setattr(agents, "verify", answering(Verified(1_000, 0, []), []))
     result = cli("verify", TARGET)
     assert result.exit_code == 0
     assert result.stdout == "parcels: 1,000 rows, all as the log leads to them\n"
@@ -59,7 +59,7 @@ def test_verify_is_content_without_differences(cli: Cli, monkeypatch: pytest.Mon
 def test_verify_shows_the_differences(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     several = [Difference(3, "p-1", '{"n":1}', '{"n":2}'), Difference(4, "p-2", None, "{}")]
     more = [Difference(5, f"p-{n}", "{}", None) for n in range(3, 30)]
-    monkeypatch.setattr(agents, "verify", answering(Verified(1_000, several + more), []))
+    monkeypatch.setattr(agents, "verify", answering(Verified(1_000, 0, several + more), []))
     result = cli("verify", TARGET)
     assert result.exit_code == 1
     assert result.stdout.splitlines()[:6] == [

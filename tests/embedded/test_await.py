@@ -79,7 +79,7 @@ def begin(app: App, run_id: str, status: Status | None = None) -> asyncio.Task[I
 
 async def watched(app: App) -> None:
     [shard] = app.host.shards("orders")
-    await eventually(lambda: shard._watching)
+    await eventually(lambda: shard.waiting._watchers)
 
 
 # ---- it is there, or will be, or was
@@ -147,7 +147,7 @@ async def test_many_wait_for_the_same_run(app: App, gates: Gates) -> None:
     gates.open()
     assert {run.run_id for run in await asyncio.gather(*waiting)} == {run_id}
     [shard] = app.host.shards("orders")
-    assert not shard._watching, "nobody watches any more"
+    assert not shard.waiting._watchers, "nobody watches any more"
 
 
 async def test_at_once_after_a_trigger_that_did_not_wait(app: App, gates: Gates) -> None:
@@ -275,7 +275,7 @@ async def test_whoever_waits_can_be_cancelled(app: App) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     [shard] = app.host.shards("orders")
-    assert not shard._watching
+    assert not shard.waiting._watchers
 
 
 async def test_a_run_or_a_status_that_nobody_knows(app: App) -> None:

@@ -405,7 +405,7 @@ async def test_a_stop_answers_those_who_wait() -> None:
         run_id = await app.start()
         waiting = asyncio.create_task(app.client.await_(workflow, run_id))
         [shard] = app.host.shards("orders")
-        await eventually(lambda: shard._watching)
+        await eventually(lambda: shard.waiting._watchers)
         await app.host.stop(grace=0)
         with pytest.raises(NotReady):
             await waiting

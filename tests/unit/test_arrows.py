@@ -24,7 +24,7 @@ ORDER = [
     {"errors"},
     {"graph", "events", "record", "outcome"},
     {"fold", "agenda", "retry", "cron", "ports", "views", "telling", "settings"},
-    {"definition", "timetable"},
+    {"definition", "timetable", "waiting"},
     {"calling", "execute", "dispatch", "shard"},
     {"operations"},
     {"client"},

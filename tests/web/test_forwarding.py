@@ -158,7 +158,7 @@ async def test_a_run_is_steered_where_it_is(pair: Pair) -> None:
 async def test_awaiting_a_run_elsewhere(pair: Pair) -> None:
     run_id = await pair.b.trigger("b-1")
     waiting = asyncio.create_task(pair.a.reached(run_id, "SHIPPED"))
-    await eventually(lambda: pair.b.shard._watching)
+    await eventually(lambda: pair.b.shard.waiting._watchers)
     pair.b.gate.set()
     reply = await waiting
     assert (reply.status, reply.json["status"]) == (200, "SHIPPED")

@@ -203,7 +203,7 @@ async def test_await_answers_as_soon_as_the_run_is_there(worker: Worker) -> None
     run_id = await worker.trigger("o-1")
     await worker.reached(run_id, "PICKED")
     waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=5"))
-    await eventually(lambda: worker.shard._watching)
+    await eventually(lambda: worker.shard.waiting._watchers)
     assert not waiting.done()
 
     worker.gate.set()
@@ -261,7 +261,7 @@ async def test_await_is_capped(worker: Worker, monkeypatch) -> None:
 async def test_a_stop_does_not_wait_for_those_who_wait(worker: Worker) -> None:
     run_id = await worker.trigger("o-1")
     waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=30"))
-    await eventually(lambda: worker.shard._watching)
+    await eventually(lambda: worker.shard.waiting._watchers)
 
     async with asyncio.timeout(2):
         await worker.server.stop()
