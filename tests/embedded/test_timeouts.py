@@ -552,17 +552,21 @@ async def test_a_timeout_that_moves_nothing_leaves_a_step_in_flight_alone(result
 async def test_timeouts_that_are_due_at_one_instant_run_once_each() -> None:
     workflow = orders(start=PICKED)
     fired: list[str] = []
+    answered: list[App] = []
 
-    def timeout(name: str) -> None:
+    def timeout(name: str, version: int) -> None:
         @workflow.timeout(PICKED, after=HOUR, to=FAILED, name=name)
         async def function(run: OrderRun) -> Skip:
             fired.append(name)
+            # It goes on while those before it are answered and folded.
+            await answered[0].until(run.run_id, version=version)
             return Skip()
 
-    for name in "abcd":
-        timeout(name)
+    for version, name in enumerate("abcd", 2):
+        timeout(name, version)
 
     async with running(workflow) as app:
+        answered.append(app)
         run_id = await app.start()
         await app.until(run_id, version=2)
         app.step(hours=1)

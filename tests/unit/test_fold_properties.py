@@ -286,6 +286,18 @@ def test_a_shard_that_is_taken_over_anywhere_comes_to_the_same(
 
 
 @examples(200)
+@given(logs)
+def test_what_was_folded_is_passed_over_when_it_is_read_again(model: Model) -> None:
+    log = entries_of(model.log)
+    shard = opened(MemoryTable())
+    shard.fold(log)
+    before = rows_of(shard), shard.position, shard.verdicts.total(), shard.set_aside
+    shard.fold(log)
+    shard.fold(log[len(log) // 2 :])
+    assert (rows_of(shard), shard.position, shard.verdicts.total(), shard.set_aside) == before
+
+
+@examples(200)
 @given(logs, st.data())
 def test_rows_read_while_a_checkpoint_is_under_way_are_the_latest(
     model: Model, data: st.DataObject

@@ -35,8 +35,11 @@ class Rows:
             if entry.due_at > now:
                 self.timetable.add(row.foreign_id, entry)
 
-    def checkpoint(self, *, fails: bool = False) -> None:
+    def checkpoint(self, *, fails: bool = False, at: datetime | None = None) -> None:
+        """at: the time at which the agenda is looked at while the checkpoint is under way."""
         self.timetable.writing()
+        if at is not None:
+            self.timetable.scan(at)
         if fails:
             self.timetable.not_written()
             return
@@ -77,6 +80,16 @@ def test_each_entry_comes_due_once_and_in_time(rows: Rows, ahead: timedelta, wri
     assert set(rows.due(due_at)) == {STEP}
     rows.fold(run(due_at=None), due_at)
     assert rows.due(due_at + WINDOW) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_checkpoint_is_writing_is_seen_while_it_is_under_way(
+    rows: Rows, fails: bool
+) -> None:
+    at = NOW + timedelta(days=1)
+    rows.fold(run(due_at=at), NOW)
+    rows.checkpoint(fails=fails, at=at)
+    assert set(rows.due(at)) == {STEP}
 
 
 def test_what_is_in_the_table_at_the_start_comes_due() -> None:
@@ -154,9 +167,10 @@ def test_whatever_moves_and_whenever_it_is_written_nothing_due_is_missed(
         # What is due at once goes to the dispatcher without the timetable.
         if row.due_at is not None and row.due_at <= now:
             given_out.add(foreign_id)
+        later = now + passes * SECOND
         if checkpoint:
-            rows.checkpoint(fails=checkpoint == "failed")
-        now += passes * SECOND
+            rows.checkpoint(fails=checkpoint == "failed", at=later if passes == 3 else None)
+        now = later
         given_out |= {foreign_id for foreign_id, _, _ in rows.due(now)}
         for name in "abc":
             latest = rows.latest(name)
