@@ -1,10 +1,11 @@
 """A worker that was stopped past its session, and goes on as if nothing had happened."""
 
-import asyncio
 import itertools
+import re
 import signal
 from collections import Counter
 
+import aiohttp
 import pytest
 
 from tests.kafka.cluster import Cluster, Worker, until
@@ -14,22 +15,38 @@ def backward(positions: list[int]) -> bool:
     return any(later < earlier for earlier, later in itertools.pairwise(positions))
 
 
+async def triggers(worker: Worker) -> float:
+    """How many triggers a worker has folded."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{worker.url}/metrics") as answer,
+    ):
+        found = re.findall(r'events_total\{[^}]*type="trigger"[^}]*\} (\S+)', await answer.text())
+    return sum(map(float, found))
+
+
 async def zombie(cluster: Cluster, **environment: str) -> tuple[Worker, Worker]:
     """Two workers; the first is stopped with unwritten rows, in the middle of its steps, for so
     long that the second takes its shards over, and then goes on."""
     slow = {"STEP_SECONDS": "1", "STREAMWF_CHECKPOINT_INTERVAL": "PT3S", **environment}
-    first, second = cluster.worker("first", **slow), cluster.worker("second", **slow)
+    folds = cluster.folder / "folds-first"
+    first = cluster.worker("first", **slow, FOLD_RECORD=str(folds))
+    second = cluster.worker("second", **slow)
     first.start()
     await until(lambda: first.says("shard_opened") >= 4, "the first worker", 30)
     await cluster.trigger(f"order-{n}" for n in range(100))
     await until(lambda: (cluster.folder / "steps").exists(), "the first steps", 30)
     second.start()
     await until(lambda: second.says("shard_opened") >= 2, "the second worker", 30)
-    # Right after a checkpoint, so that what is folded now is written by no other before the stop.
-    durable = cluster.folded().total()
-    await until(lambda: cluster.folded().total() > durable, "a checkpoint", 30)
+    # Right after a checkpoint of the first, so that it has rows to write when it is stopped.
+    durable, triggered = folds.stat().st_size, await triggers(first)
+    await until(lambda: folds.stat().st_size > durable, "a checkpoint", 30)
     await cluster.trigger(f"late-{n}" for n in range(100))
-    await asyncio.sleep(0.5)
+
+    async def folded() -> bool:
+        return await triggers(first) > triggered
+
+    await until(folded, "late triggers in the first worker's shards", 30)
     first.signal(signal.SIGSTOP)
     opened = second.says("shard_opened")
     await until(lambda: second.says("shard_opened") >= opened + 2, "the takeover", 60)
