@@ -1,10 +1,15 @@
-"""What tests share: a clock that they step, polling with a deadline, and records to fold."""
+"""What tests share: a clock that they step, polling with a deadline, records to fold, a pytest
+like a user's own."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -162,3 +167,25 @@ def record(state: State = State.RUNNING, **fields: Any) -> Record:
             **fields,
         }
     )
+
+
+#: Options of a user's pytest that has pytest-asyncio.
+WITH_ASYNCIO = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function")
+
+
+def run_pytest(folder: Path, *options: str) -> str:
+    """What pytest writes of the tests in a folder, which have to pass. It has our fixtures."""
+    # Named, as no entry point leads to a checkout that was not installed; then no other may.
+    command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "streamwf.pytest_plugin"]
+    checkout = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [*command, *options],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": checkout},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,4 +1,4 @@
-"""The blocks of code in the README."""
+"""The blocks of code in the README, and in other pages."""
 
 import re
 from dataclasses import dataclass
@@ -17,6 +17,6 @@ class Block:
     text: str
 
 
-def blocks(language: str) -> list[Block]:
-    found = re.findall(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[Block]:
+    found = re.findall(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [Block(*parts) for parts in found if parts[0] == language]

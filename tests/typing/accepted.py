@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from streamwf import Cancel, Client, Pause, Repeat, Retry, Run, RunInfo, Skip, Workflow, embedded
 from streamwf.outcome import Outcome
+from streamwf.testing import build_run, engine
 
 
 class Order(BaseModel):
@@ -86,6 +87,19 @@ async def used(client: Client) -> None:
 async def embedded_hosts() -> None:
     async with embedded(orders, numbers) as app:
         assert_type(app.client, Client)
+
+
+async def tested() -> None:
+    assert_type(build_run(orders, Order(), status=Status.PICKED, attempt=2), Run[Order, Status])
+    async with engine(orders, numbers) as app:
+        run = await app.trigger(orders, "o-1", Order(n=1), at=Status.PICKED)
+        assert_type(run, RunInfo[Order, Status])
+        assert_type(await app.get(run), RunInfo[Order, Status])
+        assert_type(await app.await_status(run, Status.DONE), RunInfo[Order, Status])
+        await app.expect_object(run, Order(n=1))
+        found = await app.expect_object(run, lambda order: order.email is None)
+        assert_type(found.object, Order)
+        assert_type((await app.expect_timeout(run, "late")).due_at, datetime)
 
 
 # ---- objects and statuses of every kind

@@ -6,6 +6,7 @@ from enum import Enum
 from pydantic import BaseModel
 
 from streamwf import Client, Run, Workflow
+from streamwf.testing import Engine, build_run
 
 
 class Order(BaseModel):
@@ -93,3 +94,12 @@ async def misused(client: Client) -> None:
     await client.trigger(orders, "o-1", Order(), at=Foreign.CREATED)  # type: ignore[misc]
     await client.await_(orders, "run", Foreign.DONE)  # type: ignore[misc]
     print((await client.get(orders, "run")).object.nope)  # type: ignore[attr-defined]
+
+
+async def expects_what_can_not_be(app: Engine) -> None:
+    build_run(orders, Other())  # type: ignore[misc]
+    build_run(orders, Order(), status=Foreign.CREATED)  # type: ignore[misc]
+    run = await app.trigger(orders, "o-1", Order())
+    await app.await_status(run, Foreign.DONE)  # type: ignore[misc]
+    await app.expect_object(run, Other())  # type: ignore[arg-type]
+    await app.expect_object(run, lambda order: order.nope)  # type: ignore[attr-defined]

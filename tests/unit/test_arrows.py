@@ -30,8 +30,13 @@ ORDER = [
     {"client"},
     {"embedded"},
     {"__init__"},
+    {"testing"},
+    {"pytest_plugin"},
 ]
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
+
+#: What ships for users' tests, and runs in none of their workers.
+FOR_TESTS = {"testing", "pytest_plugin"}
 
 #: The modules of the core that a table may import.
 FOR_TABLES = {"ports", "events", "record", "errors", "agenda"}
@@ -174,7 +179,12 @@ def test_nothing_that_ships_imports_what_only_tests_need() -> None:
     for folder in ("", "tables", "adapters", "agents", "cli"):
         for module in modules(folder):
             roots = {name.split(".")[0] for name in module.imports | module.lazy}
-            assert not roots & {"tests", "pytest", "hypothesis"}, module.name
+            # pytest itself loads its plugin, and nothing else may.
+            allowed = {"pytest"} if module.name == "streamwf.pytest_plugin" else set()
+            assert not roots & {"tests", "pytest", "hypothesis"} - allowed, module.name
+            assert not own(module.imports | module.lazy) & FOR_TESTS or (
+                module.name.removeprefix("streamwf.") in FOR_TESTS
+            ), module.name
 
 
 def test_the_reader_sees_what_it_has_to_see() -> None:
