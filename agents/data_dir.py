@@ -10,6 +10,7 @@ from typing import IO
 from streamwf.errors import DataDirInUse
 from streamwf.tables.runs import Memory, RunsTable
 
+#: A shard: workflow and partition.
 Held = tuple[str, int]
 
 

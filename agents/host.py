@@ -5,8 +5,9 @@ log into them, appends what they hand out, and makes checkpoints durable.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from streamwf.adapters.kafka.reader import (
     stop_consumer,
 )
 from streamwf.adapters.kafka.topics import Topics, partition_of
-from streamwf.agents.data_dir import DataDir
+from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
@@ -46,8 +47,6 @@ OPENINGS = 4
 
 #: Seconds that what is to be written gets at a stop, for a broker that may not answer any more.
 LAST_WRITES = 5.0
-
-Held = tuple[str, int]
 
 
 class KafkaHost:
@@ -91,6 +90,7 @@ class KafkaHost:
         self._producer: AIOKafkaProducer | None = None
         self._meta: AIOKafkaConsumer | None = None
         self._stopping = False
+        self._holding = False
 
     # ---- life cycle
 
@@ -149,12 +149,18 @@ class KafkaHost:
             await self._open_all([held for held in wanted if held not in self._owned])
 
     async def quiesce(self, grace: float) -> None:
-        """Shards may be about to move: give the steps in progress `grace` seconds to end."""
-        deadline = asyncio.get_running_loop().time() + grace
-        while any(owned.shard and owned.shard.dispatcher.running for owned in self._owned.values()):
-            if asyncio.get_running_loop().time() > deadline:
-                break
-            await asyncio.sleep(TICK)
+        """Shards may be about to move: start no step, and give those in progress `grace` seconds
+        to end."""
+        deadline = monotonic() + grace
+        self._holding = True
+        try:
+            while any(shard.dispatcher.running for shard in self._open_shards()):
+                if monotonic() > deadline:
+                    break
+                await asyncio.sleep(TICK)
+        finally:
+            # No longer: how long the others take to join is not up to this worker.
+            self._holding = False
         await self._appended()
 
     async def _open_all(self, wanted: list[Held]) -> None:
@@ -162,9 +168,23 @@ class KafkaHost:
 
         async def one(held: Held) -> None:
             async with limit:
-                await self._open(held)
+                await self._try_to_open(held)
 
         await asyncio.gather(*(one(held) for held in sorted(wanted)))
+
+    async def _try_to_open(self, held: Held) -> None:
+        try:
+            await self._open(held)
+        except Exception as error:
+            # Whatever it was: a shard that nobody tries to open again would stand still.
+            logger.warning(
+                "shard_not_opened",
+                workflow=held[0],
+                shard=held[1],
+                error=repr(error),
+                exc_info=not isinstance(error, KafkaError),
+            )
+            self._reopen_later(held)
 
     async def _open(self, held: Held) -> None:
         name, partition = held
@@ -176,7 +196,7 @@ class KafkaHost:
             clock=self.clock,
             threads=self._threads,
             wake=self._on_wake,
-            may_start=self._may_start,
+            may_start=lambda: not self._holding and self._may_start(),
         )
         assert self._meta is not None
         try:
@@ -186,11 +206,9 @@ class KafkaHost:
             await owned.close()
             self._failed(error)
             return
-        except KafkaError as error:
-            logger.warning("shard_not_opened", workflow=name, shard=partition, error=repr(error))
+        except BaseException:
             await owned.close()
-            self._reopen_later(held)
-            return
+            raise
         self._owned[held] = owned
         self._by_log[owned.log] = owned
         await self._follow_log()
@@ -225,7 +243,7 @@ class KafkaHost:
             async with self._assigning:
                 if held in self._wanted and not self._stopping:
                     await self._release(held)
-                    await self._open(held)
+                    await self._try_to_open(held)
 
         task = asyncio.create_task(reopen())
         self._tasks.append(task)
@@ -371,11 +389,9 @@ class KafkaHost:
         cause = str(error) or type(error).__name__
         return BrokerUnreachable(brokers=self.settings.brokers, cause=cause)
 
-    def missing(self) -> Mapping[Held, str]:
+    def missing(self) -> set[Held]:
         """Shards that are this worker's and not live yet."""
-        found = {}
-        for held in self._wanted:
-            owned = self._owned.get(held)
-            if owned is None or owned.shard is None or not owned.shard.live:
-                found[held] = "opening" if owned is None or owned.shard is None else "catching up"
-        return found
+        live = {
+            (shard.workflow.name, shard.partition) for shard in self._open_shards() if shard.live
+        }
+        return self._wanted - live

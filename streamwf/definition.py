@@ -239,6 +239,8 @@ class Workflow(Generic[ObjectT, StatusT]):
             found.append(f"step at {name}: timeout needs to be longer than nothing")
         if step.on_error is not None:
             self._name_of(step.on_error, f"on_error of {name}")
+            if step.on_error == step.status:
+                found.append(f"step at {name}: on_error leads back to it for ever; name another")
 
     def validate(self) -> None:
         """Check the definition as a whole.

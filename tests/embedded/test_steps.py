@@ -158,13 +158,18 @@ async def test_a_plain_function_that_hands_back_a_coroutine_is_awaited() -> None
 
 
 class Zero(IntEnum):
+    FIRST = 2
     CREATED = 0
     DONE = 1
 
 
 async def test_a_status_whose_value_is_false() -> None:
-    workflow = Workflow("zeros", Order, Zero, start=Zero.CREATED)
+    workflow = Workflow("zeros", Order, Zero, start=Zero.FIRST)
     held = asyncio.Event()
+
+    @workflow.step(Zero.FIRST, to=Zero.CREATED)
+    async def first(run: Run[Order, Zero]) -> Zero:
+        raise AssertionError("it starts behind this")
 
     @workflow.step(Zero.CREATED, to=Zero.DONE)
     async def wait(run: Run[Order, Zero]) -> Zero:

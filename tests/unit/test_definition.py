@@ -384,3 +384,11 @@ def test_an_object_that_json_can_not_hold() -> None:
     workflow: Workflow[dict[str, Any], Status] = Workflow("orders", dict, Status)
     with pytest.raises(InvalidObject, match="Unable to serialize unknown type"):
         workflow.plain({"x": object()})
+
+
+def test_on_error_that_leads_back_for_ever() -> None:
+    workflow = orders()
+    workflow.step(Status.CREATED, to=Status.DONE, on_error=Status.CREATED)(nothing)
+    assert mistake(workflow) == (
+        "step at CREATED: on_error leads back to it for ever; name another"
+    )

@@ -461,6 +461,17 @@ def test_a_step_that_was_saved_begins_a_new_try(kind: str) -> None:
     assert accepted(record(), result(kind, 3, data=b"{}")).since == 4
 
 
+def test_life_cycle() -> None:
+    told = {str(state): {str(to) for to in following} for state, following in TRANSITIONS.items()}
+    assert told == {
+        "INITIATED": {"RUNNING", "PAUSED", "CANCELLED"},
+        "RUNNING": {"COMPLETED", "PAUSED", "CANCELLED"},
+        "PAUSED": {"RUNNING", "CANCELLED"},
+        "COMPLETED": set(),
+        "CANCELLED": set(),
+    }
+
+
 def test_life_cycle_table_is_closed() -> None:
     assert set(TRANSITIONS) == set(State)
     assert all(not TRANSITIONS[state] for state in set(State) - LIVE)
