@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
-from .errors import InvalidDefinition, InvalidObject, TerminalStart, UnknownStatus
+from .errors import Fatal, InvalidDefinition, InvalidObject, TerminalStart, UnknownStatus
 from .graph import Direction, Graph
 from .outcome import Outcome
 from .retry import Retry
@@ -68,6 +68,7 @@ class Step(Generic[ObjectT, StatusT]):
     pause_after: int | None
     timeout: timedelta | None
     on_error: StatusT | None
+    fatal: tuple[type[BaseException], ...]
     parallel: int
 
 
@@ -138,6 +139,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         pause_after: int | None = None,
         timeout: timedelta | None = None,
         on_error: StatusT | None = None,
+        fatal: type[BaseException] | Iterable[type[BaseException]] = (),
         parallel: int = 100,
     ) -> _Decorator[ObjectT, StatusT]:
         """Declare what runs at `status`, and the statuses that it may lead to.
@@ -148,6 +150,7 @@ class Workflow(Generic[ObjectT, StatusT]):
         pause_after: the run pauses after so many errors in a row.
         timeout: running longer than this counts as an error.
         on_error: where a run goes that has failed for good, instead of pausing.
+        fatal: types of exceptions after which trying again is of no use, as after `Fatal`.
         parallel: how many runs of this step one shard executes at once.
         """
 
@@ -164,6 +167,7 @@ class Workflow(Generic[ObjectT, StatusT]):
                 pause_after=pause_after,
                 timeout=timeout,
                 on_error=on_error,
+                fatal=(Fatal, *((fatal,) if isinstance(fatal, type) else fatal)),
                 parallel=parallel,
             )
             self._check_options(name, step)
@@ -231,6 +235,9 @@ class Workflow(Generic[ObjectT, StatusT]):
     def _check_options(self, name: str, step: Step[ObjectT, StatusT]) -> None:
         found = self._mistakes
         found += [f"step at {name}: {mistake}" for mistake in step.retry.mistakes()]
+        for kind in step.fatal:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                found.append(f"step at {name}: fatal lists {kind!r}, which is no exception type")
         if step.parallel < 1:
             found.append(f"step at {name}: parallel needs to be 1 or more")
         if step.pause_after is not None and step.pause_after < 1:

@@ -275,7 +275,7 @@ class Executor(Generic[ObjectT, StatusT]):
 
     def _judged(self, record: Record, step: Step[ObjectT, StatusT], error: BaseException) -> Event:
         attempt = record.attempt + 1
-        final = isinstance(error, Fatal)
+        final = isinstance(error, step.fatal)
         if final or step.retry.exhausted(attempt):
             if step.on_error is not None:
                 return self._to(record, self.run(record), step.on_error, **told(error))

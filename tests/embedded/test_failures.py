@@ -191,6 +191,17 @@ async def test_fatal_is_not_tried_again(on_error: Status | None) -> None:
         assert attempts == [1], "nor does it resume by itself"
 
 
+@pytest.mark.parametrize("fatal", [KeyError, [OSError, LookupError]])
+async def test_an_exception_that_is_listed_as_fatal_is_not_tried_again(fatal: Any) -> None:
+    workflow, attempts = failing(KeyError("no such card"), on_error=FAILED, fatal=fatal)
+    async with running(workflow) as app:
+        run = await app.until(await app.start(), state=State.COMPLETED)
+        assert run.status is FAILED
+        assert run.error is not None
+        assert run.error.type == "KeyError"
+        assert attempts == [1]
+
+
 async def test_pause_after_counts_errors_in_a_row_whatever_they_say() -> None:
     workflow = orders()
     errors = [ValueError("a"), KeyError("b"), RuntimeError("c")]

@@ -386,6 +386,14 @@ def test_an_object_that_json_can_not_hold() -> None:
         workflow.plain({"x": object()})
 
 
+def test_what_is_listed_as_fatal_is_no_exception_type() -> None:
+    workflow = orders()
+    workflow.step(Status.CREATED, to=Status.DONE, fatal=["KeyError"])(nothing)  # type: ignore[list-item]
+    assert mistake(workflow) == (
+        "step at CREATED: fatal lists 'KeyError', which is no exception type"
+    )
+
+
 def test_on_error_that_leads_back_for_ever() -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=Status.DONE, on_error=Status.CREATED)(nothing)
