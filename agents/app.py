@@ -19,7 +19,7 @@ from faust.app.base import BootStrategy
 from faust.types import TP
 from yarl import URL
 
-from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics
+from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics, unreachable
 from streamwf.adapters.web import Server, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
@@ -27,7 +27,7 @@ from streamwf.agents.host import KafkaHost
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.transport import SCHEME
 from streamwf.definition import Workflow
-from streamwf.errors import BrokerUnreachable, StreamwfError
+from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
 from streamwf.settings import Settings, load
 
@@ -118,9 +118,7 @@ class WorkflowApp(faust.App):
             port = int(self.conf.web_port) if self.settings.web_port else 0
             self.server = await serve(web, self.settings.web_host, port)
         except KafkaError as error:
-            raise BrokerUnreachable(
-                brokers=self.settings.brokers, cause=str(error) or type(error).__name__
-            ) from error
+            raise unreachable(self.settings, error) from error
         self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
         logger.info("worker_listens", url=self.server.url)
         await super().on_start()

@@ -22,13 +22,13 @@ from streamwf.adapters.kafka.reader import (
     consumer,
     stop_consumer,
 )
-from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.adapters.kafka.topics import Topics, partition_of, unreachable
 from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
 from streamwf.definition import Workflow
-from streamwf.errors import BrokerUnreachable, StreamwfError
+from streamwf.errors import StreamwfError
 from streamwf.events import Event, decode_event, encode_event
 from streamwf.execute import SystemClock
 from streamwf.settings import Settings
@@ -365,14 +365,14 @@ class KafkaHost:
                 partition=partition_of(event.subject, self.settings.partitions),
             )
         except KafkaError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.settings, error) from error
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         log = TopicPartition(self._topics[workflow].events, partition)
         try:
             records = await self._offsets.read(log, offsets)
         except KafkaError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.settings, error) from error
         return [
             decode_event(
                 record.value,
@@ -384,10 +384,6 @@ class KafkaHost:
             )
             for record in records
         ]
-
-    def _unreachable(self, error: KafkaError) -> BrokerUnreachable:
-        cause = str(error) or type(error).__name__
-        return BrokerUnreachable(brokers=self.settings.brokers, cause=cause)
 
     def missing(self) -> set[Held]:
         """Shards that are this worker's and not live yet."""

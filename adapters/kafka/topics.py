@@ -44,6 +44,11 @@ def partition_of(foreign_id: str, partitions: int) -> int:
     return int((murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions)
 
 
+def unreachable(settings: Settings, error: Exception) -> BrokerUnreachable:
+    """What a failed connection means to a person."""
+    return BrokerUnreachable(brokers=settings.brokers, cause=str(error) or type(error).__name__)
+
+
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
     """A started admin client. Raises BrokerUnreachable."""
     client = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
@@ -52,8 +57,7 @@ async def admin(settings: Settings) -> AIOKafkaAdminClient:
             await client.start()
     except (KafkaError, OSError, TimeoutError) as error:
         await client.close()
-        cause = str(error) or type(error).__name__
-        raise BrokerUnreachable(brokers=settings.brokers, cause=cause) from error
+        raise unreachable(settings, error) from error
     return client
 
 
