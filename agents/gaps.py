@@ -25,6 +25,11 @@ class Gaps:
         self._rereading: dict[TopicPartition, asyncio.Future[None]] = {}
         self._real: dict[TopicPartition, int] = {}
 
+    def forget(self, log: TopicPartition) -> None:
+        """The log's shard is not here any more; if it comes back, it begins anew."""
+        self._rereading.pop(log, None)
+        self._real.pop(log, None)
+
     def before(self, log: TopicPartition, position: int, records: Sequence[ConsumerRecord]) -> bool:
         """Whether records before these are missing that may still be had by reading again.
 

@@ -255,6 +255,7 @@ class KafkaHost:
         """Fold a batch of a partition; then let what it led to run."""
         owned = self._by_log.get(log)
         if owned is None or owned.shard is None:
+            self._gaps.forget(log)
             return
         if self._gaps.before(log, owned.shard.position, records):
             return

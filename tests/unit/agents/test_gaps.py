@@ -51,5 +51,21 @@ async def test_a_gap_that_is_still_there_is_none() -> None:
     assert gaps.before(LOG, 8, at(10)), "another gap is another question"
 
 
+async def test_a_shard_that_goes_and_comes_back_begins_anew() -> None:
+    asked: list[TopicPartition] = []
+
+    async def reread(log: TopicPartition) -> None:
+        asked.append(log)
+
+    gaps = Gaps(reread)
+    assert gaps.before(LOG, 5, at(7))
+    await asyncio.sleep(0)
+    # The empty batch arrived while the shard was away.
+    gaps.forget(LOG)
+    assert gaps.before(LOG, 5, at(7))
+    await asyncio.sleep(0)
+    assert asked == [LOG, LOG], "another gap is read again, not waited out for ever"
+
+
 async def never(log: TopicPartition) -> None:
     raise AssertionError("nothing is missing")
