@@ -2,15 +2,22 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 import uvloop
 
 from streamwf.agents.app import WorkflowApp, faust_app
 from streamwf.definition import Workflow
 from streamwf.settings import Settings
+
+logger = structlog.get_logger("streamwf.worker")
+
+#: Seconds that a stop may take beyond what steps in progress get.
+PATIENCE = 15.0
 
 #: Objects that are made before the youngest are looked through for garbage.
 YOUNG = 50_000
@@ -48,11 +55,25 @@ async def _run(app: WorkflowApp, stop: asyncio.Event) -> None:
     finally:
         for signal_seen in signals:
             signal_seen.cancel()
-        await app.stop()
+        await _stopped(app)
         results = await asyncio.gather(ended, return_exceptions=True)
     for error in (app.fatal, *results):
         if isinstance(error, Exception):
             raise error
+
+
+async def _stopped(app: WorkflowApp) -> None:
+    """Stop the app, and the process with it if Faust does not come to an end.
+
+    A Faust app that is told to stop in the middle of a rebalance can wait for ever. Its shards are
+    closed and durable by then, and whoever waits for this process must not wait for that.
+    """
+    stopping = asyncio.ensure_future(app.stop())
+    patience = app.settings.shutdown_grace.total_seconds() + PATIENCE
+    if not (await asyncio.wait({stopping}, timeout=patience))[0]:
+        logger.warning("faust_does_not_stop", seconds=patience)
+        os._exit(0 if app.fatal is None else 1)
+    await stopping
 
 
 async def _started(app: WorkflowApp) -> None:
