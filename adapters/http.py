@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from streamwf.adapters.problems import CONTENT_TYPE, error_of
-from streamwf.client import Action
+from streamwf.connector_views import ConnectorAction, Connectors, ConnectorView
 from streamwf.errors import (
     DeadlineExceeded,
     NotReady,
@@ -25,11 +25,28 @@ from streamwf.errors import (
     WorkerFailed,
     WorkerUnreachable,
 )
+from streamwf.schedule_views import (
+    BackfillRequest,
+    BackfillView,
+    ScheduleAction,
+    ScheduleRequest,
+    Schedules,
+    ScheduleView,
+)
 from streamwf.views import (
+    Action,
+    Bulk,
+    BulkSteering,
+    CallbackRequest,
+    CallbackView,
+    Count,
+    Filter,
+    Fork,
     History,
     Page,
     Query,
     Request,
+    Requested,
     RunView,
     Steering,
     Trigger,
@@ -83,7 +100,7 @@ class HttpGateway:
         began = time.monotonic()
         path, waits = f"workflows/{_quoted(name)}/runs", {"wait": "true" if wait else "false"}
         reply = await self._reply("POST", path, waits, keyed)
-        run_id = self._line.read(_Requested, reply).run_id
+        run_id = self._line.read(Requested, reply).run_id
         if wait and reply.status == 202:
             raise DeadlineExceeded(
                 what=f"the trigger of {trigger.foreign_id}",
@@ -97,15 +114,62 @@ class HttpGateway:
         steering = Steering(reason=reason, key=uuid4().hex)
         return await self._ask(RunView, "POST", f"runs/{_quoted(run_id)}/{action}", {}, steering)
 
+    async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
+        keyed = asked.model_copy(update={"key": asked.key or uuid4().hex})
+        return await self._ask(
+            CallbackView, "POST", f"workflows/{_quoted(name)}/callbacks", {}, keyed
+        )
+
+    async def fork(self, run_id: str, asked: Fork) -> str:
+        keyed = asked.model_copy(update={"key": asked.key or uuid4().hex})
+        path = f"runs/{_quoted(run_id)}/fork"
+        return (await self._ask(Requested, "POST", path, {}, keyed)).run_id
+
+    async def latest(self, name: str, foreign_id: str) -> RunView:
+        path = f"workflows/{_quoted(name)}/latest/{_quoted(foreign_id)}"
+        return await self._ask(RunView, "GET", path)
+
     async def get(self, run_id: str) -> RunView:
         return await self._ask(RunView, "GET", f"runs/{_quoted(run_id)}")
 
     async def find(self, query: Query) -> Page:
-        said = query.model_dump(mode="json", exclude_none=True)
-        parameters = {
-            name: value if isinstance(value, list) else str(value) for name, value in said.items()
-        }
-        return await self._ask(Page, "GET", "runs", parameters)
+        return await self._ask(Page, "GET", "runs", query.parameters())
+
+    async def count(self, asked: Filter) -> Count:
+        return await self._ask(Count, "GET", "runs/count", asked.parameters())
+
+    async def schedule(self, name: str, schedule: str, asked: ScheduleRequest) -> ScheduleView:
+        return await self._ask(ScheduleView, "PUT", _schedule(name, schedule), {}, asked)
+
+    async def schedules(self, name: str) -> Schedules:
+        return await self._ask(Schedules, "GET", f"workflows/{_quoted(name)}/schedules")
+
+    async def get_schedule(self, name: str, schedule: str) -> ScheduleView:
+        return await self._ask(ScheduleView, "GET", _schedule(name, schedule))
+
+    async def steer_schedule(
+        self, name: str, schedule: str, action: ScheduleAction, reason: str
+    ) -> ScheduleView:
+        steering = Steering(reason=reason, key=uuid4().hex)
+        path = f"{_schedule(name, schedule)}/{action}"
+        return await self._ask(ScheduleView, "POST", path, {}, steering)
+
+    async def connectors(self, name: str) -> Connectors:
+        return await self._ask(Connectors, "GET", f"workflows/{_quoted(name)}/connectors")
+
+    async def steer_connector(
+        self, name: str, connector: str, action: ConnectorAction, reason: str
+    ) -> ConnectorView:
+        steering = Steering(reason=reason, key=uuid4().hex)
+        path = f"workflows/{_quoted(name)}/connectors/{_quoted(connector)}/{action}"
+        return await self._ask(ConnectorView, "POST", path, {}, steering)
+
+    async def backfill(self, name: str, schedule: str, asked: BackfillRequest) -> BackfillView:
+        path = f"{_schedule(name, schedule)}/backfill"
+        return await self._ask(BackfillView, "POST", path, {}, asked)
+
+    async def bulk(self, asked: BulkSteering) -> Bulk:
+        return await self._ask(Bulk, "POST", "runs/bulk", {}, asked)
 
     async def history(self, run_id: str) -> History:
         return await self._ask(History, "GET", f"runs/{_quoted(run_id)}/history")
@@ -154,12 +218,6 @@ class HttpGateway:
                 raise error
             await asyncio.sleep(wait)
         raise AssertionError("pauses have no end")
-
-
-class _Requested(View):
-    """What every answer to a trigger says."""
-
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +312,10 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.5, 1)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _schedule(name: str, schedule: str) -> str:
+    return f"workflows/{_quoted(name)}/schedules/{_quoted(schedule)}"
 
 
 def _quoted(part: str) -> str:

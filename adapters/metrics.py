@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamwf.operations import Host
+from streamwf.looking import Host
 from streamwf.shard import Shard
 
 Samples = Mapping[tuple[str, ...], float]
@@ -39,6 +39,7 @@ class HostCollector(Collector):
         self._seen: set[Held] = set()
         self._gone: Counter[tuple[str, ...]] = Counter()
         self._gone_asides: Counter[tuple[str, ...]] = Counter()
+        self._gone_late: Counter[tuple[str, ...]] = Counter()
 
     def collect(self) -> Iterator[Metric]:
         held = [Held(name, shard) for name in self._names for shard in self._host.shards(name)]
@@ -48,6 +49,8 @@ class HostCollector(Collector):
         yield self._runs(held)
         yield self._queue_depth(held)
         yield self._steps_running(held)
+        yield self._steps_held(held)
+        yield self._lag_alerts(held)
         yield self._shards(held)
         yield from _positions(held)
 
@@ -60,6 +63,7 @@ class HostCollector(Collector):
         for gone in self._seen - held:
             self._gone.update(_verdicts(gone))
             self._gone_asides[gone.name,] += gone.shard.set_aside
+            self._gone_late.update(_late(gone))
         self._seen = held
 
     def _events(self, held: list[Held]) -> Metric:
@@ -88,9 +92,9 @@ class HostCollector(Collector):
     def _runs(self, held: list[Held]) -> Metric:
         total: Counter[tuple[str, ...]] = Counter()
         for name, shard in held:
-            start = self._host.workflows[name].start_name
+            workflow = self._host.workflows[name]
             for (status, state), count in shard.counts().items():
-                total[name, status or start, state] += count
+                total[name, workflow.current(status), state] += count
         return _gauge(
             "streamwf_runs", "Runs in the tables.", ("workflow", "status", "state"), total
         )
@@ -117,6 +121,42 @@ class HostCollector(Collector):
         for name, shard in held:
             total[name,] += shard.dispatcher.running
         return _gauge("streamwf_steps_running", "Steps in progress.", ("workflow",), total)
+
+    def _steps_held(self, held: list[Held]) -> Metric:
+        names = [
+            (name, status)
+            for name in self._names
+            for status, step in self._host.workflows[name].steps.items()
+            if step.breaker is not None
+        ]
+        total: dict[tuple[str, ...], float] = dict.fromkeys(names, 0)
+        for name, shard in held:
+            total |= {(name, status): 1 for status in shard.dispatcher.held()}
+        return _gauge(
+            "streamwf_steps_held",
+            "Whether a step is held by its breaker.",
+            ("workflow", "status"),
+            total,
+        )
+
+    def _lag_alerts(self, held: list[Held]) -> Metric:
+        total: Counter[tuple[str, ...]] = Counter(
+            {
+                (name, status): 0
+                for name in self._names
+                for status, step in self._host.workflows[name].steps.items()
+                if step.lag_alert is not None
+            }
+        )
+        total.update(self._gone_late)
+        for each in held:
+            total.update(_late(each))
+        return _counter(
+            "streamwf_lag_alerts",
+            "Steps that started later after they were due than they may.",
+            ("workflow", "status"),
+            total,
+        )
 
     def _shards(self, held: list[Held]) -> Metric:
         roles = ("active", "recovering")
@@ -156,6 +196,10 @@ def _verdicts(held: Held) -> dict[tuple[str, ...], int]:
         (held.name, kind, str(verdict)): count
         for (kind, verdict), count in held.shard.verdicts.items()
     }
+
+
+def _late(held: Held) -> dict[tuple[str, ...], int]:
+    return {(held.name, status): count for status, count in held.shard.dispatcher.late().items()}
 
 
 def _counter(name: str, meaning: str, labels: tuple[str, ...], samples: Samples) -> Metric:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from streamwf import errors
 from streamwf.errors import StreamwfError
 
@@ -23,9 +25,18 @@ _RENAMED = "error_"
 _STATUS: dict[type[StreamwfError], int] = {
     errors.RunNotFound: 404,
     errors.WorkflowNotFound: 404,
+    errors.ForeignIdNotFound: 404,
+    errors.NothingCorrelated: 404,
+    errors.ConnectorNotFound: 404,
+    errors.ScheduleNotFound: 404,
+    errors.ScheduleDeclared: 409,
+    errors.VersionNotFound: 404,
     errors.RunInProgress: 409,
+    errors.NotWaiting: 409,
+    errors.TooManyCallbacks: 429,
     errors.TransitionRefused: 409,
     errors.AwaitFailed: 409,
+    errors.KeyDestroyed: 410,
     errors.RecordTooLarge: 413,
     errors.RequestRefused: 422,
     errors.WorkerUnreachable: 502,
@@ -73,6 +84,14 @@ def error_of(members: Mapping[str, Any]) -> StreamwfError | None:
     try:
         return kind(**fields)
     except (KeyError, TypeError):
+        return None
+
+
+def told(body: bytes) -> StreamwfError | None:
+    """The error that an answer's body tells; None if it tells none that is known here."""
+    try:
+        return error_of(msgspec.json.decode(body, type=dict[str, Any]))
+    except msgspec.DecodeError:
         return None
 
 

@@ -1,6 +1,7 @@
 """The Faust host: workers that share the partitions of the workflows."""
 
 from .app import WorkflowApp, faust_app
+from .live import each_run
 from .rebuild import Difference, Rebuilt, Verified, rebuild, verify
 from .worker import run_worker, serve_worker
 
@@ -9,6 +10,7 @@ __all__ = [
     "Rebuilt",
     "Verified",
     "WorkflowApp",
+    "each_run",
     "faust_app",
     "rebuild",
     "run_worker",

@@ -29,6 +29,7 @@ from streamwf.agents.transport import SCHEME
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
+from streamwf.ports import KeyProvider
 from streamwf.settings import Settings, load
 
 logger = structlog.get_logger("streamwf.worker")
@@ -58,7 +59,12 @@ class WorkflowApp(faust.App):
 
     BootStrategy = WithoutFaustsWeb
 
-    def prepare(self, workflows: tuple[Workflow[Any, Any], ...], settings: Settings) -> None:
+    def prepare(
+        self,
+        workflows: tuple[Workflow[Any, Any], ...],
+        settings: Settings,
+        key_provider: KeyProvider | None,
+    ) -> None:
         """What `faust_app` does once Faust's own part is made."""
         self.settings = settings
         self.fatal: StreamwfError | None = None
@@ -69,6 +75,7 @@ class WorkflowApp(faust.App):
             may_start=self._may_start,
             failed=self._fail,
             deliver=self._deliver,
+            key_provider=key_provider,
         )
         self.peers = FaustPeers(self)
         self.server: Server | None = None
@@ -197,10 +204,15 @@ class WorkflowApp(faust.App):
         self.host.scan_timers()
 
 
-def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) -> WorkflowApp:
+def faust_app(
+    *workflows: Workflow[Any, Any],
+    settings: Settings | None = None,
+    key_provider: KeyProvider | None = None,
+) -> WorkflowApp:
     """A Faust app that runs these workflows, for `faust -A MODULE worker`.
 
-    settings: their values in the environment come first.
+    settings: their values in the environment come first. key_provider: has the keys of the runs
+        of workflows that encrypt; Kafka, unless given.
 
     Raises InvalidDefinition and InvalidSettings.
     """
@@ -232,5 +244,5 @@ def faust_app(*workflows: Workflow[Any, Any], settings: Settings | None = None) 
         TableManager=WorkflowTableManager,
         loghandlers=[],
     )
-    app.prepare(workflows, chosen)
+    app.prepare(workflows, chosen, key_provider)
     return app

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.letters import append_events, bury
 from streamwf.adapters.kafka.reader import (
     Deliver,
     LogReader,
@@ -25,12 +26,16 @@ from streamwf.adapters.kafka.reader import (
 from streamwf.adapters.kafka.topics import Topics, partition_of, unreachable
 from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
+from streamwf.agents.keys import WorkerKeys
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.events import Event, decode_event, encode_event
 from streamwf.execute import SystemClock
+from streamwf.inner import inner_of
+from streamwf.lanes import Paces
+from streamwf.ports import KeyProvider, Letter
 from streamwf.settings import Settings
 from streamwf.shard import Shard
 
@@ -50,11 +55,12 @@ LAST_WRITES = 5.0
 
 
 class KafkaHost:
-    """Runs the shards of one worker. Implements `streamwf.operations.Host`.
+    """Runs the shards of one worker. Implements `streamwf.looking.Host`.
 
     may_start: whether this worker's hold on its shards is beyond doubt.
     failed: called with an error that this worker can't go on after.
     deliver: takes what is read from the log on its way to `fold`.
+    key_provider: has the keys of the runs of workflows that encrypt; Kafka, unless given.
     """
 
     def __init__(
@@ -65,16 +71,20 @@ class KafkaHost:
         may_start: Callable[[], bool],
         failed: Callable[[StreamwfError], None],
         deliver: Deliver | None = None,
+        key_provider: KeyProvider | None = None,
     ) -> None:
         self.workflows = {workflow.name: workflow for workflow in workflows}
         self.settings = settings
         self.clock = SystemClock()
         self.max_record_bytes = settings.max_record_bytes
         self.data = DataDir(settings.data_dir)
+        self._keys = WorkerKeys(workflows, settings, key_provider)
+        self.vaults = self._keys.vaults
         self._topics = {name: Topics.of(name, settings) for name in self.workflows}
         self._may_start = may_start
         self._failed = failed
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
+        self._paces = Paces(self.clock, settings.partitions, logger.warning)
         self._owned: dict[Held, OwnedShard] = {}
         self._by_log: dict[TopicPartition, OwnedShard] = {}
         self._wanted: set[Held] = set()
@@ -101,6 +111,7 @@ class KafkaHost:
         self._meta = consumer(self.settings)
         await self._producer.start()
         await self._meta.start()
+        await self._keys.start()
         await self._reader.start()
         for run in (self._checkpoint_loop, self._tick_loop):
             self._tasks.append(asyncio.create_task(run()))
@@ -123,6 +134,7 @@ class KafkaHost:
             await asyncio.gather(*(self._release(held) for held in list(self._owned)))
         await self._standbys.stop()
         await self._offsets.stop()
+        await self._keys.stop()
         if self._meta is not None:
             await stop_consumer(self._meta)
         if self._producer is not None:
@@ -188,6 +200,7 @@ class KafkaHost:
 
     async def _open(self, held: Held) -> None:
         name, partition = held
+        await self._keys.open(name, partition)
         owned = OwnedShard(
             self.workflows[name],
             partition,
@@ -197,6 +210,9 @@ class KafkaHost:
             threads=self._threads,
             wake=self._on_wake,
             may_start=lambda: not self._holding and self._may_start(),
+            inner=inner_of(self, self.workflows[name]),
+            paces=self._paces,
+            vaults=self.vaults,
         )
         assert self._meta is not None
         try:
@@ -219,6 +235,7 @@ class KafkaHost:
             self._by_log.pop(owned.log, None)
             await self._follow_log()
             await owned.close()
+            self._keys.close(*held)
             logger.info("shard_closed", workflow=held[0], shard=held[1])
 
     async def _follow_log(self) -> None:
@@ -284,10 +301,15 @@ class KafkaHost:
         """Append what a shard hands out, until there is no more."""
         assert self._producer is not None
         try:
-            while owned.shard is not None and (appends := owned.shard.take_appends()):
+            while owned.shard is not None and owned.shard.has_output:
+                appends = owned.shard.take_appends()
                 try:
-                    records = ((append.key, append.value) for append in appends)
-                    await append_batch(self._producer, owned.log.topic, owned.partition, records)
+                    if appends:
+                        records = ((append.key, append.value) for append in appends)
+                        log = owned.log
+                        await append_batch(self._producer, log.topic, log.partition, records)
+                    appends = []
+                    await owned.send_asides(self._producer)
                 except KafkaError as error:
                     logger.warning("append_failed", shard=owned.partition, error=repr(error))
                     owned.shard.return_appends(appends)
@@ -348,6 +370,10 @@ class KafkaHost:
 
     # ---- what the operations ask
 
+    @property
+    def brokers(self) -> str:
+        return self.settings.brokers
+
     def shards(self, workflow: str) -> list[Shard]:
         return [shard for shard in self._open_shards() if shard.workflow.name == workflow]
 
@@ -361,10 +387,27 @@ class KafkaHost:
         try:
             await self._producer.send_and_wait(
                 self._topics[workflow].events,
-                encode_event(event),
+                encode_event(await self.vaults.sealed(workflow, event)),
                 key=event.subject.encode(),
                 partition=partition_of(event.subject, self.settings.partitions),
             )
+        except KafkaError as error:
+            raise unreachable(self.settings, error) from error
+
+    async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
+        assert self._producer is not None
+        topic = self._topics[workflow].events
+        try:
+            sealed = await self.vaults.sealed_all(workflow, events)
+            await append_events(self._producer, topic, self.settings.partitions, sealed)
+        except KafkaError as error:
+            raise unreachable(self.settings, error) from error
+
+    async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+        assert self._producer is not None
+        topic = self._topics[workflow].dead_letters
+        try:
+            await bury(self._producer, topic, self.settings.partitions, letters)
         except KafkaError as error:
             raise unreachable(self.settings, error) from error
 
@@ -374,7 +417,7 @@ class KafkaHost:
             records = await self._offsets.read(log, offsets)
         except KafkaError as error:
             raise unreachable(self.settings, error) from error
-        return [
+        events = [
             decode_event(
                 record.value,
                 workflow=workflow,
@@ -385,6 +428,7 @@ class KafkaHost:
             )
             for record in records
         ]
+        return await self.vaults.shown(workflow, events)
 
     def missing(self) -> set[Held]:
         """Shards that are this worker's and not live yet."""

@@ -6,23 +6,27 @@ the table is as of.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.changelog import Changelog
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.definition import Workflow
 from streamwf.errors import LogShorterThanTables
+from streamwf.execute import Inner
+from streamwf.lanes import Paces
 from streamwf.ports import Clock
 from streamwf.settings import Settings
 from streamwf.shard import Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
+from streamwf.vaults import Vaults
 
 logger = structlog.get_logger("streamwf.shard")
 
@@ -31,7 +35,8 @@ class OwnedShard:
     """One partition of one workflow, while this worker owns it.
 
     may_start: whether a step may be started now; no longer once ownership is in doubt.
-    wake: called when there is something to append.
+    wake: called when there is something to append. inner: what does the work of inner runs.
+    paces: what paces the steps of this worker. vaults: seal what leaves the shard.
     """
 
     def __init__(
@@ -45,6 +50,9 @@ class OwnedShard:
         threads: ThreadPoolExecutor,
         wake: Callable[["OwnedShard"], None],
         may_start: Callable[[], bool],
+        inner: Mapping[str, Inner],
+        paces: Paces,
+        vaults: Vaults,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -58,6 +66,9 @@ class OwnedShard:
         self._threads = threads
         self._wake = wake
         self._may_start = may_start
+        self._inner = inner
+        self._paces = paces
+        self._vaults = vaults
         self._changelog = Changelog(self.topics.changelog, partition, settings)
         self._turn = asyncio.Lock()
 
@@ -88,6 +99,9 @@ class OwnedShard:
             misplaced=self._misplaced,
             limits=Limits(self._settings.max_record_bytes),
             may_start=self._may_start,
+            inner=self._inner,
+            paces=self._paces,
+            vault=self._vaults.of(self.workflow.name),
         )
         logger.info("shard_opened", **self._named(), position=position, end=end)
         return self.shard
@@ -108,32 +122,65 @@ class OwnedShard:
         async with self._turn:
             if shard is None or self._closed:
                 return
-            asides = shard.take_asides()
-            if asides:
-                try:
-                    await self._put_aside(producer, asides)
-                except KafkaError:
-                    shard.return_asides(asides)
-                    raise
-            checkpoint = shard.checkpoint()
-            if checkpoint is None:
-                return
+            # Both at once: what is set aside from now on belongs to the next checkpoint.
+            asides, checkpoint = shard.take_asides(), shard.checkpoint()
             try:
-                await self._changelog.write(checkpoint, self._table)
+                await self._send(producer, shard, asides)
+                if checkpoint is not None:
+                    await self._changelog.write(checkpoint, self._table)
             except BaseException:
-                shard.failed(checkpoint)
+                if checkpoint is not None:
+                    shard.failed(checkpoint)
                 raise
-            shard.committed(checkpoint)
+            if checkpoint is not None:
+                shard.committed(checkpoint)
 
-    async def _put_aside(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
-        """Forward what is misplaced, and bury what can't be read. Raises KafkaError."""
+    async def send_asides(self, producer: AIOKafkaProducer) -> None:
+        """Send what is for other places now, without waiting for a checkpoint.
+
+        Raises KafkaError; the next checkpoint tries again.
+        """
+        async with self._turn:
+            if self.shard is not None and not self._closed:
+                await self._send(producer, self.shard, self.shard.take_asides())
+
+    async def _send(self, producer: AIOKafkaProducer, shard: Shard, asides: list[Aside]) -> None:
+        name = self.workflow.name
+        try:
+            carried = await self._vaults.carried(name, asides)
+            await self._forward(producer, [aside for aside in carried if aside.workflow])
+            await self._bury(producer, [aside for aside in carried if not aside.workflow])
+            await self._vaults.sent(name, asides)
+        except BaseException:
+            shard.return_asides(asides)
+            raise
+
+    async def _forward(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
+        """Append events to the logs that they are for. Raises KafkaError."""
+        piles: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
+        for aside in asides:
+            topic = Topics.of(aside.workflow or "", self._settings).events
+            try:
+                partitions = await self._partitions_of(producer, topic)
+            except UnknownTopicOrPartitionError:
+                lost = replace(aside, reason=f"there is no topic {topic!r} to send it to")
+                await self._bury(producer, [lost])
+                continue
+            partition = partition_of((aside.key or b"").decode(), partitions)
+            piles.setdefault((topic, partition), []).append((aside.key, aside.value))
+        for (topic, partition), records in piles.items():
+            await append_batch(producer, topic, partition, records)
+
+    async def _partitions_of(self, producer: AIOKafkaProducer, topic: str) -> int:
+        if topic == self.topics.events:
+            return self._settings.partitions
+        # Another workflow may be another group's, and have a number of its own.
+        return len(await producer.partitions_for(topic))
+
+    async def _bury(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
+        """Put what can't be used into the dead letters, with the reason. Raises KafkaError."""
         for aside in asides:
             record = (aside.key, aside.value)
-            if aside.reason is None:
-                foreign_id = (aside.key or b"").decode()
-                partition = partition_of(foreign_id, self._settings.partitions)
-                await append_batch(producer, self.topics.events, partition, [record])
-                continue
             logger.warning("dead_letter", **self._named(), offset=aside.offset, reason=aside.reason)
             headers = [
                 ("reason", aside.reason.encode()),

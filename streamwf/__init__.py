@@ -1,19 +1,23 @@
 """streamwf: an event-sourced workflow engine on Kafka."""
 
-from .client import Client, RunInfo
+from .client import Client
 from .definition import Run, Workflow
 from .embedded import embedded
 from .errors import Fatal, StreamwfError
 from .outcome import Cancel, Pause, Repeat, Skip
+from .pacing import Breaker, Rate
 from .record import State
 from .retry import Retry
+from .run_info import RunInfo
 from .settings import Settings
 
 __all__ = [
+    "Breaker",
     "Cancel",
     "Client",
     "Fatal",
     "Pause",
+    "Rate",
     "Repeat",
     "Retry",
     "Run",

@@ -4,42 +4,39 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from enum import Enum
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from .definition import Run, Step, StepResult, Timeout
+from .declared import Handler
 from .errors import StepTimedOut
-
-ObjectT = TypeVar("ObjectT")
-StatusT = TypeVar("StatusT", bound=Enum)
 
 
 async def call(
-    called: Step[ObjectT, StatusT] | Timeout[ObjectT, StatusT],
-    run: Run[ObjectT, StatusT],
-    limit: timedelta | None,
-    threads: ThreadPoolExecutor,
-) -> StepResult[StatusT]:
-    """What the function of a step or timeout returns.
+    handler: Handler[Any, Any], threads: ThreadPoolExecutor | None, *given: Any
+) -> Any:
+    """What the function of a step, timeout, callback, hook or schedule returns.
 
-    Raises what it raises, and StepTimedOut if it takes longer than `limit`.
+    threads: where plain functions run; those of the loop, if none are given.
+    given: its arguments.
+
+    Raises what it raises, and StepTimedOut if it takes longer than the handler's limit.
     """
-    seconds = None if limit is None else limit.total_seconds()
+    seconds = None if handler.limit is None else handler.limit.total_seconds()
     try:
         async with asyncio.timeout(seconds) as deadline:
-            if called.is_async:
-                return await cast("Awaitable[StepResult[StatusT]]", called.function(run))
+            if handler.is_async:
+                return await cast("Awaitable[Any]", handler.function(*given))
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(threads, partial(_in_thread, called.function, run))
+            result = await loop.run_in_executor(
+                threads, partial(_in_thread, handler.function, *given)
+            )
             # A plain function may hand back the coroutine of an async one that it wraps.
             if inspect.isawaitable(result):
                 result = await result
-            return cast("StepResult[StatusT]", result)
+            return result
     except TimeoutError:
         if deadline.expired():
-            raise StepTimedOut(status=called.status.name, seconds=seconds) from None
+            raise StepTimedOut(where=handler.where, seconds=seconds) from None
         raise
 
 
@@ -51,9 +48,9 @@ def of_the_loop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
-def _in_thread(function: Callable[[Any], Any], run: Any) -> Any:
+def _in_thread(function: Callable[..., Any], *given: Any) -> Any:
     try:
-        return function(run)
+        return function(*given)
     except StopIteration as error:
         # No future takes it: whoever waits for this one would wait for ever.
         raise RuntimeError("the step raised StopIteration") from error

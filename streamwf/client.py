@@ -4,77 +4,60 @@ It speaks through a gateway: to a host in this process, or to any worker over HT
 """
 
 import asyncio
+import base64
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from types import TracebackType
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, TypeVar
+from uuid import uuid4
 
-from pydantic_core import to_json
+from pydantic_core import to_jsonable_python
 
+from .connector_client import ConnectorClient
 from .definition import Workflow
-from .errors import RunNotFound
-from .operations import Operations
+from .errors import ForeignIdNotFound, NotReady, RunNotFound
+from .gateway import Gateway
 from .record import State
-from .views import ErrorView, History, Page, Query, RunView, TimerView, Trigger, WorkflowView
+from .run_info import RunInfo, typed
+from .schedule_client import ScheduleClient
+from .views import (
+    Action,
+    Bulk,
+    BulkSteering,
+    CallbackRequest,
+    CallbackView,
+    Count,
+    Filter,
+    Fork,
+    History,
+    Order,
+    Page,
+    Query,
+    RunView,
+    Trigger,
+    WorkflowView,
+)
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
-Action = Literal["pause", "resume", "cancel"]
-
 #: How many of the runs that it has requested without waiting a client remembers.
 MAX_REQUESTED = 10_000
+
+#: Runs that are asked for at a time when all of them are wanted.
+PAGE = 200
 
 #: Seconds between two looks for a run that was requested a moment ago.
 FOLD_PAUSE = 0.02
 
 
-class Gateway(Protocol):
-    """What a client speaks through. Each call raises what the operation of that name does."""
-
-    async def describe(self, name: str) -> WorkflowView: ...
-
-    async def trigger(self, name: str, trigger: Trigger, wait: bool) -> str:
-        """The id of the run: once it is accepted, or without `wait` once the log has it."""
-
-    async def steer(self, action: Action, run_id: str, reason: str) -> RunView: ...
-
-    async def get(self, run_id: str) -> RunView: ...
-
-    async def find(self, query: Query) -> Page: ...
-
-    async def history(self, run_id: str) -> History: ...
-
-    async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView: ...
-
-    async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo(Generic[ObjectT, StatusT]):
-    """A run as it is, with the workflow's own types."""
-
-    workflow: str
-    foreign_id: str
-    run_id: str
-    status: StatusT
-    state: State
-    object: ObjectT
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    due_at: datetime | None
-    attempt: int
-    error: ErrorView | None
-    reason: str
-    timers: list[TimerView]
-
-
-class Client:
+class Client(ScheduleClient, ConnectorClient):
     """Speaks to a running engine. Use it as an async context manager, or close it."""
+
+    _gateway: Gateway
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -150,7 +133,7 @@ class Client:
         deadline = time.monotonic() + left
         while True:
             try:
-                return _typed(workflow, await self._gateway.await_(run_id, name, left))
+                return typed(workflow, await self._gateway.await_(run_id, name, left))
             except RunNotFound:
                 # The log has its request, but nobody may have folded it yet.
                 if run_id not in self._requested or not left:
@@ -162,16 +145,76 @@ class Client:
         self, workflow: Workflow[ObjectT, StatusT], run_id: str
     ) -> RunInfo[ObjectT, StatusT]:
         """Raises RunNotFound, and InvalidObject if what the run carries does not fit."""
-        return _typed(workflow, await self._gateway.get(run_id))
+        return typed(workflow, await self._gateway.get(run_id))
 
     async def latest(
         self, workflow: Workflow[ObjectT, StatusT], foreign_id: str
     ) -> RunInfo[ObjectT, StatusT] | None:
         """The latest run of a foreign id; None if it has none."""
-        page = await self._gateway.find(
-            Query(workflow=workflow.name, foreign_id=foreign_id, limit=1)
+        try:
+            return typed(workflow, await self._gateway.latest(workflow.name, foreign_id))
+        except ForeignIdNotFound:
+            return None
+
+    def run(
+        self, workflow: Workflow[ObjectT, StatusT], foreign_id: str
+    ) -> "Handle[ObjectT, StatusT]":
+        """The latest run of a foreign id, whichever that is when something is asked of it."""
+        return Handle(self, workflow, foreign_id)
+
+    async def callback(
+        self,
+        workflow: Workflow[ObjectT, StatusT],
+        name: str,
+        payload: object = None,
+        *,
+        foreign_id: str | None = None,
+        run_id: str | None = None,
+        correlation: str | None = None,
+        key: str | None = None,
+        wait_for: timedelta = timedelta(0),
+    ) -> CallbackView:
+        """Answer a run that waits for a callback of that name, and return what came of it.
+
+        payload: bytes, or what JSON can hold, or anything that pydantic can make so.
+        foreign_id, run_id, correlation: which run; one of them.
+        key: makes a repeat harmless. wait_for: how long it may wait until it is wanted.
+
+        Raises NotWaiting, InvalidPayload, CallbackFailed, UnknownCallback, ForeignIdNotFound,
+        RunNotFound, NothingCorrelated, TooManyCallbacks, RecordTooLarge and DeadlineExceeded.
+        """
+        raw = isinstance(payload, bytes | bytearray | memoryview)
+        asked = CallbackRequest.of(
+            name=name,
+            foreign_id=foreign_id,
+            run_id=run_id,
+            correlation=correlation,
+            payload=None if raw else to_jsonable_python(payload),
+            payload_base64=base64.b64encode(payload).decode() if raw else None,  # type: ignore[arg-type]
+            key=key,
+            wait_for=wait_for.total_seconds(),
         )
-        return _typed(workflow, page.runs[0]) if page.runs else None
+        return await self._gateway.callback(workflow.name, asked)
+
+    async def fork(
+        self,
+        run_id: str,
+        version: int,
+        *,
+        foreign_id: str | None = None,
+        reason: str = "",
+        key: str | None = None,
+    ) -> str:
+        """Start a new run from what a run was at a version, and return its id.
+
+        foreign_id: of the new run; the same, unless given. key: makes a repeat harmless.
+
+        Raises RunNotFound, VersionNotFound, TerminalStart and RunInProgress.
+        """
+        asked = Fork(version=version, foreign_id=foreign_id, reason=reason, key=key)
+        new = await self._gateway.fork(run_id, asked)
+        self._requested.append(new)
+        return new
 
     async def pause(self, run_id: str, reason: str = "") -> RunView:
         """Raises RunNotFound and TransitionRefused."""
@@ -185,9 +228,96 @@ class Client:
         """Raises RunNotFound and TransitionRefused."""
         return await self._gateway.steer("cancel", run_id, reason)
 
+    async def retry(self, run_id: str, reason: str = "") -> RunView:
+        """Try at once what waits because of errors. Raises RunNotFound and TransitionRefused."""
+        return await self._gateway.steer("retry", run_id, reason)
+
+    async def delete_data(self, run_id: str, reason: str = "") -> RunView:
+        """Delete what a run that has ended carries. Raises RunNotFound and TransitionRefused."""
+        return await self._gateway.steer("delete", run_id, reason)
+
     async def find(self, query: Query | None = None) -> Page:
         """A page of runs. Raises WorkflowNotFound and InvalidQuery."""
         return await self._gateway.find(query or Query())
+
+    async def list(
+        self,
+        workflow: Workflow[ObjectT, StatusT],
+        *,
+        status: StatusT | Iterable[StatusT] = (),
+        state: State | Iterable[State] = (),
+        foreign_id: str | None = None,
+        prefix: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        search: Mapping[str, str | Iterable[str]] | None = None,
+        order: Order = "foreign_id",
+    ) -> AsyncIterator[RunInfo[ObjectT, StatusT]]:
+        """All runs of a workflow that fit, page by page as they are asked for.
+
+        The arguments are those of a `Query`, which says what they mean; what holds while runs
+        change is said at `Looking.find`.
+
+        Raises InvalidQuery, InvalidForeignId, NotReady if a worker can't tell its runs, and
+        InvalidObject for a run whose object does not fit.
+        """
+        query = Query.of(
+            workflow=workflow.name,
+            status=[status.name] if isinstance(status, Enum) else [each.name for each in status],
+            state=[state] if isinstance(state, State) else [*state],
+            foreign_id=foreign_id,
+            prefix=prefix,
+            created_after=created_after,
+            created_before=created_before,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            search={
+                field: [values] if isinstance(values, str) else [*values]
+                for field, values in (search or {}).items()
+            },
+            order=order,
+            limit=PAGE,
+        )
+        while True:
+            page = await self._gateway.find(query)
+            _complete(page)
+            for run in page.runs:
+                yield typed(workflow, run)
+            if page.cursor is None:
+                return
+            query = query.model_copy(update={"cursor": page.cursor})
+
+    async def count(self, asked: Filter | None = None) -> int:
+        """How many runs fit a filter; of a `Query`, its filter counts.
+
+        Raises WorkflowNotFound, InvalidQuery, and NotReady if a worker can't tell its runs.
+        """
+        count = await self._gateway.count((asked or Filter()).filter())
+        _complete(count)
+        return count.count
+
+    async def bulk(
+        self, action: Action, asked: Filter, reason: str = "", *, batch: int = 100
+    ) -> AsyncIterator[Bulk]:
+        """Do the same to all runs that fit a filter, by so many at a time; tell of each batch.
+
+        Whoever stops asking leaves the rest as it is. Runs are looked at once each, by foreign
+        id; one that comes to fit meanwhile is changed too if its foreign id is yet to come.
+
+        Raises WorkflowNotFound, InvalidQuery, and NotReady if a worker can't be asked. A run that
+        refuses is told of in its batch.
+        """
+        steering = BulkSteering.of(
+            action=action, query=asked.filter(), reason=reason, key=uuid4().hex, limit=batch
+        )
+        while True:
+            done = await self._gateway.bulk(steering)
+            yield done
+            if done.cursor is None:
+                return
+            steering = steering.model_copy(update={"cursor": done.cursor})
 
     async def history(self, run_id: str) -> History:
         """Raises RunNotFound."""
@@ -198,53 +328,68 @@ class Client:
         return await self._gateway.describe(workflow)
 
 
-def _typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[ObjectT, StatusT]:
-    return RunInfo(
-        workflow=view.workflow,
-        foreign_id=view.foreign_id,
-        run_id=view.run_id,
-        status=workflow.member(view.status),
-        state=view.state,
-        object=workflow.load(to_json(view.object)),
-        version=view.version,
-        created_at=view.created_at,
-        updated_at=view.updated_at,
-        due_at=view.due_at,
-        attempt=view.attempt,
-        error=view.error,
-        reason=view.reason,
-        timers=view.timers,
-    )
+class Handle(Generic[ObjectT, StatusT]):
+    """The latest run of a foreign id. Each call raises ForeignIdNotFound if there is none."""
+
+    def __init__(
+        self, client: Client, workflow: Workflow[ObjectT, StatusT], foreign_id: str
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self.foreign_id = foreign_id
+
+    async def get(self) -> RunInfo[ObjectT, StatusT]:
+        found = await self._client.latest(self._workflow, self.foreign_id)
+        if found is None:
+            raise ForeignIdNotFound(workflow=self._workflow.name, foreign_id=self.foreign_id)
+        return found
+
+    async def await_(
+        self, status: StatusT | None = None, *, timeout: timedelta = timedelta(minutes=1)
+    ) -> RunInfo[ObjectT, StatusT]:
+        """As `Client.await_`."""
+        run_id = (await self.get()).run_id
+        return await self._client.await_(self._workflow, run_id, status, timeout=timeout)
+
+    async def callback(
+        self,
+        name: str,
+        payload: object = None,
+        *,
+        key: str | None = None,
+        wait_for: timedelta = timedelta(0),
+    ) -> CallbackView:
+        """As `Client.callback`; with `wait_for` there need be no run yet."""
+        return await self._client.callback(
+            self._workflow,
+            name,
+            payload,
+            foreign_id=self.foreign_id,
+            key=key,
+            wait_for=wait_for,
+        )
+
+    async def history(self) -> History:
+        return await self._client.history((await self.get()).run_id)
+
+    async def pause(self, reason: str = "") -> RunView:
+        return await self._client.pause((await self.get()).run_id, reason)
+
+    async def resume(self, reason: str = "") -> RunView:
+        return await self._client.resume((await self.get()).run_id, reason)
+
+    async def cancel(self, reason: str = "") -> RunView:
+        return await self._client.cancel((await self.get()).run_id, reason)
+
+    async def retry(self, reason: str = "") -> RunView:
+        return await self._client.retry((await self.get()).run_id, reason)
+
+    async def delete_data(self, reason: str = "") -> RunView:
+        return await self._client.delete_data((await self.get()).run_id, reason)
 
 
-class LocalGateway:
-    """Speaks to the operations of a host in this process."""
-
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
-
-    async def describe(self, name: str) -> WorkflowView:
-        return self._operations.describe(name)
-
-    async def trigger(self, name: str, trigger: Trigger, wait: bool) -> str:
-        if wait:
-            return (await self._operations.trigger(name, trigger)).run_id
-        return await self._operations.append_trigger(name, trigger)
-
-    async def steer(self, action: Action, run_id: str, reason: str) -> RunView:
-        return await self._operations.steer(action, run_id, reason)
-
-    async def get(self, run_id: str) -> RunView:
-        return self._operations.get(run_id)
-
-    async def find(self, query: Query) -> Page:
-        return await self._operations.find(query)
-
-    async def history(self, run_id: str) -> History:
-        return await self._operations.history(run_id)
-
-    async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
-        return await self._operations.await_(run_id, status, timeout)
-
-    async def close(self) -> None:
-        """The host outlives its clients."""
+def _complete(told: Page | Count) -> None:
+    """Raises NotReady if it is not what all workers have."""
+    if told.missing:
+        what = f"a part of the runs ({', '.join(told.missing)})"
+        raise NotReady(what=what, workers=told.missing)

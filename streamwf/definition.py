@@ -1,112 +1,56 @@
 """Defining a workflow: a typed status machine, checked as a whole before anything runs."""
 
 import inspect
-import re
-from collections.abc import Callable, Coroutine, Iterable
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import TypeAdapter
 
-from .errors import Fatal, InvalidDefinition, InvalidObject, TerminalStart, UnknownStatus
+from . import validation
+from .connector import Connectable, Connector
+from .declared import (
+    After,
+    Callback,
+    CallbackDecorator,
+    Children,
+    FunctionDecorator,
+    Handler,
+    Hook,
+    HookFunction,
+    HookOn,
+    Run,
+    Step,
+    StepResult,
+    Timeout,
+)
+from .errors import Fatal, InvalidDefinition, TerminalStart, UnknownStatus
+from .events import correlation_of, derived_id
 from .graph import Direction, Graph
-from .outcome import Outcome
+from .objects import Objects
+from .pacing import Breaker, Rate
+from .record import CORRELATION
+from .recurring import Recurring, Schedule
 from .retry import Retry
+
+__all__ = ["Run", "StepResult", "Workflow"]
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
+PayloadT = TypeVar("PayloadT")
 
-
-@dataclass(slots=True)
-class Run(Generic[ObjectT, StatusT]):
-    """What a step sees of its run. Changes to `object` are saved when the step returns.
-
-    attempt: the number of this try, counted from 1.
-    idempotency_key: the same for every try of this step in this stay at its status, until the
-        step asks to be repeated; for use with outside services.
-    """
-
-    workflow: str
-    foreign_id: str
-    run_id: str
-    status: StatusT
-    object: ObjectT
-    version: int = 1
-    attempt: int = 1
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    idempotency_key: str = ""
-
-
-StepResult: TypeAlias = StatusT | Outcome
-AsyncFunction: TypeAlias = Callable[
-    [Run[ObjectT, StatusT]], Coroutine[Any, Any, StepResult[StatusT]]
-]
-SyncFunction: TypeAlias = Callable[[Run[ObjectT, StatusT]], StepResult[StatusT]]
-Function: TypeAlias = AsyncFunction[ObjectT, StatusT] | SyncFunction[ObjectT, StatusT]
-
-#: When a timeout is due: so long after entering the status, at an instant, or as the run says.
-After: TypeAlias = (
-    timedelta | datetime | Callable[[Run[ObjectT, StatusT]], timedelta | datetime | None]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Step(Generic[ObjectT, StatusT]):
-    """What runs at a status, and how. Times are as long as they say, counts are of runs."""
-
-    status: StatusT
-    to: tuple[StatusT, ...]
-    function: Function[ObjectT, StatusT]
-    is_async: bool
-    retry: Retry
-    pause_after: int | None
-    timeout: timedelta | None
-    on_error: StatusT | None
-    fatal: tuple[type[BaseException], ...]
-    parallel: int
-
-
-@dataclass(frozen=True, slots=True)
-class Timeout(Generic[ObjectT, StatusT]):
-    """What runs when a run has stayed at a status for too long."""
-
-    status: StatusT
-    name: str
-    to: tuple[StatusT, ...]
-    function: Function[ObjectT, StatusT]
-    is_async: bool
-    after: After[ObjectT, StatusT]
-
-
-class _Decorator(Generic[ObjectT, StatusT]):
-    """Registers a function and hands it back as it was, with its type."""
-
-    def __init__(self, register: Callable[[Function[ObjectT, StatusT]], None]) -> None:
-        self._register = register
-
-    @overload
-    def __call__(
-        self, function: AsyncFunction[ObjectT, StatusT]
-    ) -> AsyncFunction[ObjectT, StatusT]: ...
-
-    @overload
-    def __call__(
-        self, function: SyncFunction[ObjectT, StatusT]
-    ) -> SyncFunction[ObjectT, StatusT]: ...
-
-    def __call__(self, function: Function[ObjectT, StatusT]) -> Function[ObjectT, StatusT]:
-        self._register(function)
-        return function
+_AT_ONCE = timedelta(0)
 
 
 @dataclass(eq=False)
-class Workflow(Generic[ObjectT, StatusT]):
+class Workflow(
+    Connectable[ObjectT, StatusT], Recurring[ObjectT, StatusT], Generic[ObjectT, StatusT]
+):
     """A named, typed status machine.
 
     name: lower-case letters, digits, `-`, `_` and `.`; it names the topics too.
@@ -116,6 +60,15 @@ class Workflow(Generic[ObjectT, StatusT]):
     example: data of a run that `streamwf dev` starts for you to look at.
     auto_resume: how long a run that was paused by errors waits until it is tried again; None
         leaves that to people.
+    version: which definition this is, for every event that it writes; made from its statuses and
+        what leads where, unless given.
+    renamed: statuses of former versions, by the names that they had, and what they are now.
+    retention: how long a run that has ended is kept; None for ever.
+    custom_delete: makes of an object what is left of it when its data is deleted; nothing, unless
+        given.
+    search: fields of the object that runs can be found by, like `customer` or `address.city`.
+    encrypt: whether objects are encrypted in the log and the tables, under a key for each run.
+    debug: whether each event that changes a run is logged.
     """
 
     name: str
@@ -124,11 +77,28 @@ class Workflow(Generic[ObjectT, StatusT]):
     start: StatusT | None = None
     example: Any = None
     auto_resume: timedelta | None = timedelta(hours=1)
+    version: str = field(default="", kw_only=True)
+    renamed: Mapping[str, StatusT] = field(default_factory=dict, kw_only=True)
+    retention: timedelta | None = field(default=None, kw_only=True)
+    custom_delete: Callable[[ObjectT], ObjectT] | None = field(default=None, kw_only=True)
+    search: tuple[str, ...] = field(default=(), kw_only=True)
+    encrypt: bool = field(default=False, kw_only=True)
+    debug: bool = field(default=False, kw_only=True)
     steps: dict[str, Step[ObjectT, StatusT]] = field(default_factory=dict, init=False)
     timeouts: dict[str, dict[str, Timeout[ObjectT, StatusT]]] = field(
         default_factory=dict, init=False
     )
-    _mistakes: list[str] = field(default_factory=list, init=False)
+    callbacks: dict[str, dict[str, Callback[ObjectT, StatusT]]] = field(
+        default_factory=dict, init=False
+    )
+    hooks: dict[HookOn, Hook[ObjectT, StatusT]] = field(default_factory=dict, init=False)
+    connectors: dict[str, Connector[ObjectT, StatusT]] = field(default_factory=dict, init=False)
+    schedules: dict[str, Schedule[ObjectT, StatusT]] = field(default_factory=dict, init=False)
+    #: All that was declared, even where something else has taken its place: that is a mistake.
+    handlers: list[Handler[ObjectT, StatusT]] = field(default_factory=list, init=False, repr=False)
+    noted: list[str] = field(default_factory=list, init=False, repr=False)
+
+    # ---- declaring
 
     def step(
         self,
@@ -141,7 +111,13 @@ class Workflow(Generic[ObjectT, StatusT]):
         on_error: StatusT | None = None,
         fatal: type[BaseException] | Iterable[type[BaseException]] = (),
         parallel: int = 100,
-    ) -> _Decorator[ObjectT, StatusT]:
+        lag: timedelta = _AT_ONCE,
+        lag_alert: timedelta | None = None,
+        rate: Rate | None = None,
+        priority: Callable[[Run[ObjectT, StatusT]], int] | None = None,
+        breaker: Breaker | None = None,
+        children: Children | None = None,
+    ) -> FunctionDecorator[ObjectT, StatusT]:
         """Declare what runs at `status`, and the statuses that it may lead to.
 
         An `async def` runs on the event loop, a plain `def` in a thread.
@@ -152,28 +128,45 @@ class Workflow(Generic[ObjectT, StatusT]):
         on_error: where a run goes that has failed for good, instead of pausing.
         fatal: types of exceptions after which trying again is of no use, as after `Fatal`.
         parallel: how many runs of this step one shard executes at once.
+        lag: how long after its status was entered it runs.
+        lag_alert: a step that starts later than so long after it was due is told of.
+        rate: how many runs of this step are started in a time.
+        priority: of two runs that wait for this step, the one for which this is greater goes
+            first.
+        breaker: after how many failures in a row the step is held for all runs.
+        children: run only once all of the runs that this one has started have ended, or any of
+            them, or each time that one has.
         """
 
-        def register(function: Function[ObjectT, StatusT]) -> None:
-            name = self._name_of(status, "step")
-            if name in self.steps:
-                self._mistakes.append(f"two steps at {name}: keep one, or give one another status")
+        def register(function: Callable[..., Any]) -> None:
+            where = f"step at {_named(status)}"
+            if _named(status) in self.steps:
+                self.noted.append(
+                    f"two steps at {_named(status)}: keep one, or give one another status"
+                )
             step = Step(
+                where=where,
                 status=status,
-                to=self._destinations(status, to),
+                to=_many(to),
                 function=function,
                 is_async=inspect.iscoroutinefunction(function),
                 retry=retry or Retry(),
                 pause_after=pause_after,
-                timeout=timeout,
+                limit=timeout,
                 on_error=on_error,
                 fatal=(Fatal, *((fatal,) if isinstance(fatal, type) else fatal)),
                 parallel=parallel,
+                lag=lag,
+                lag_alert=lag_alert,
+                rate=rate,
+                priority=priority,
+                breaker=breaker,
+                children=children,
             )
-            self._check_options(name, step)
-            self.steps[name] = step
+            self.steps[_named(status)] = step
+            self.handlers.append(step)
 
-        return _Decorator(register)
+        return FunctionDecorator(register)
 
     def timeout(
         self,
@@ -182,127 +175,174 @@ class Workflow(Generic[ObjectT, StatusT]):
         after: After[ObjectT, StatusT],
         to: StatusT | Iterable[StatusT],
         name: str | None = None,
-    ) -> _Decorator[ObjectT, StatusT]:
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+    ) -> FunctionDecorator[ObjectT, StatusT]:
         """Declare what runs when a run has stayed at `status` for so long.
 
         after: a duration from entering the status, an instant, or a function of the run that
             returns either, or None for no timeout.
         name: the function's name, unless given; it tells several timeouts of a status apart.
+        retry, timeout: as for a step.
         """
 
-        def register(function: Function[ObjectT, StatusT]) -> None:
-            known = self.timeouts.setdefault(self._name_of(status, "timeout"), {})
-            called = name or str(getattr(function, "__name__", "timeout"))
-            if isinstance(after, datetime) and after.tzinfo is None:
-                self._mistakes.append(f"timeout {called!r}: give its instant a time zone")
-            if not re.fullmatch(r"[^\s=]+", called):
-                self._mistakes.append(f"timeout name {called!r}: use no spaces and no '='")
-            if called in known:
-                where = getattr(status, "name", status)
-                self._mistakes.append(f"two timeouts called {called!r} at {where}: name one")
-            known[called] = Timeout(
-                status=status,
-                name=called,
-                to=self._destinations(status, to),
-                function=function,
-                is_async=inspect.iscoroutinefunction(function),
-                after=after,
+        def register(function: Callable[..., Any]) -> None:
+            called = name or _name_of(function)
+            self._add(
+                self.timeouts,
+                Timeout(
+                    where=f"timeout {called!r} at {_named(status)}",
+                    status=status,
+                    name=called,
+                    to=_many(to),
+                    function=function,
+                    is_async=inspect.iscoroutinefunction(function),
+                    retry=retry or Retry(),
+                    limit=timeout,
+                    after=after,
+                ),
             )
 
-        return _Decorator(register)
+        return FunctionDecorator(register)
 
-    # ---- validation
+    @overload
+    def callback(
+        self,
+        status: StatusT,
+        *,
+        to: StatusT | Iterable[StatusT],
+        payload: type[PayloadT],
+        name: str | None = None,
+        correlate: Callable[[ObjectT], str | None] | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+    ) -> CallbackDecorator[ObjectT, StatusT, PayloadT]: ...
 
-    def _name_of(self, status: StatusT, what: str) -> str:
-        if not isinstance(status, self.status_type):
-            self._mistakes.append(
-                f"{what} at {status!r}: use a status of {self.status_type.__name__}"
+    @overload
+    def callback(
+        self,
+        status: StatusT,
+        *,
+        to: StatusT | Iterable[StatusT],
+        name: str | None = None,
+        correlate: Callable[[ObjectT], str | None] | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+    ) -> CallbackDecorator[ObjectT, StatusT, bytes]: ...
+
+    def callback(
+        self,
+        status: StatusT,
+        *,
+        to: StatusT | Iterable[StatusT],
+        payload: type[Any] = bytes,
+        name: str | None = None,
+        correlate: Callable[[ObjectT], str | None] | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+    ) -> CallbackDecorator[ObjectT, StatusT, Any]:
+        """Declare what an answer from outside does to a run that waits for it at `status`.
+
+        payload: the type of what comes: bytes, str, or anything that pydantic's TypeAdapter takes.
+        name: what it is called by, the function's name unless given; it tells several callbacks
+            of a status apart.
+        correlate: a value of the object by which the outside knows the run, if neither by its
+            foreign id nor by its run id.
+        retry, timeout: as for a step.
+        """
+
+        def register(function: Callable[..., Any]) -> None:
+            called = name or _name_of(function)
+            where = f"callback {called!r} at {_named(status)}"
+            self._add(
+                self.callbacks,
+                Callback(
+                    where=where,
+                    status=status,
+                    name=called,
+                    to=_many(to),
+                    function=function,
+                    is_async=inspect.iscoroutinefunction(function),
+                    retry=retry or Retry(),
+                    limit=timeout,
+                    payload=self._payload(where, payload),
+                    correlate=correlate,
+                ),
             )
-        return getattr(status, "name", str(status))
 
-    def _destinations(
-        self, status: StatusT, to: StatusT | Iterable[StatusT]
-    ) -> tuple[StatusT, ...]:
-        # A StrEnum's member is iterable too, so the single member is looked for first.
-        many = (to,) if isinstance(to, Enum | str) else tuple(to)
-        for destination in many:
-            self._name_of(destination, f"destination of {getattr(status, 'name', status)}")
-        if not many:
-            where = getattr(status, "name", status)
-            self._mistakes.append(f"step at {where} leads nowhere: name its statuses in to=")
-        return many
+        return CallbackDecorator(register)
 
-    def _check_options(self, name: str, step: Step[ObjectT, StatusT]) -> None:
-        found = self._mistakes
-        found += [f"step at {name}: {mistake}" for mistake in step.retry.mistakes()]
-        for kind in step.fatal:
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                found.append(f"step at {name}: fatal lists {kind!r}, which is no exception type")
-        if step.parallel < 1:
-            found.append(f"step at {name}: parallel needs to be 1 or more")
-        if step.pause_after is not None and step.pause_after < 1:
-            found.append(f"step at {name}: pause_after needs to be 1 or more")
-        if step.timeout is not None and step.timeout <= timedelta(0):
-            found.append(f"step at {name}: timeout needs to be longer than nothing")
-        if step.on_error is not None:
-            self._name_of(step.on_error, f"on_error of {name}")
-            if step.on_error == step.status:
-                found.append(f"step at {name}: on_error leads back to it for ever; name another")
+    def _payload(self, where: str, kind: type[Any]) -> TypeAdapter[Any] | None:
+        try:
+            return None if kind is bytes else TypeAdapter(kind)
+        except validation.Untaken as error:
+            self.noted.append(validation.of_type(f"{where}: payload", kind, error))
+            return None
+
+    def _add(self, known: dict[str, dict[str, Any]], mover: Any) -> None:
+        status = _named(mover.status)
+        at_status = known.setdefault(status, {})
+        what = type(mover).__name__.lower()
+        self.noted += validation.of_name(f"{what} name {mover.name!r}", mover.name)
+        if mover.name in at_status:
+            self.noted.append(
+                f"two {what}s called {mover.name!r} at {status}: give one another with name="
+            )
+        at_status[mover.name] = mover
+        self.handlers.append(mover)
+
+    def on_pause(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+        """Declare what runs after a run has been paused.
+
+        Hooks run after the change is durable, are tried again after errors, and change nothing.
+        """
+        return self._hook(HookOn.PAUSE, function)
+
+    def on_resume(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+        """Declare what runs after a run has been resumed, by people or by itself."""
+        return self._hook(HookOn.RESUME, function)
+
+    def on_cancel(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+        """Declare what runs after a run has been cancelled."""
+        return self._hook(HookOn.CANCEL, function)
+
+    def on_complete(
+        self, function: HookFunction[ObjectT, StatusT]
+    ) -> HookFunction[ObjectT, StatusT]:
+        """Declare what runs after a run has completed."""
+        return self._hook(HookOn.COMPLETE, function)
+
+    def on_data_deleted(
+        self, function: HookFunction[ObjectT, StatusT]
+    ) -> HookFunction[ObjectT, StatusT]:
+        """Declare what runs after the data of a run was deleted; its object is what is left."""
+        return self._hook(HookOn.DATA_DELETED, function)
+
+    def _hook(
+        self, on: HookOn, function: HookFunction[ObjectT, StatusT]
+    ) -> HookFunction[ObjectT, StatusT]:
+        if on in self.hooks:
+            self.noted.append(f"two hooks on_{on}: keep one")
+        hook = self.hooks[on] = Hook(
+            where=f"hook on_{on}",
+            on=on,
+            function=function,
+            is_async=inspect.iscoroutinefunction(function),
+            retry=Retry(),
+        )
+        self.handlers.append(hook)
+        return function
 
     def validate(self) -> None:
         """Check the definition as a whole.
 
         Raises InvalidDefinition, with every mistake and its cure.
         """
-        mistakes = list(dict.fromkeys(self._mistakes))
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", self.name):
-            mistakes.append(
-                f"name {self.name!r}: use up to 100 lower-case letters, digits, '-', '_' or '.'"
-            )
-        mistakes += self._object_mistakes()
-        mistakes += self._status_mistakes()
-        mistakes += self._graph_mistakes()
-        if mistakes:
+        found = list(dict.fromkeys([*self.noted, *validation.mistakes(self)]))
+        if found:
             raise InvalidDefinition(
-                workflow=self.name, mistakes="\n".join(f"- {mistake}" for mistake in mistakes)
+                workflow=self.name, mistakes="\n".join(f"- {mistake}" for mistake in found)
             )
-
-    def _object_mistakes(self) -> list[str]:
-        try:
-            _ = self.adapter
-        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-            [first, *_] = error.message.splitlines()
-            return [f"object type {self.object_type!r}: {first}"]
-        return []
-
-    def _status_mistakes(self) -> list[str]:
-        return [
-            f"{name} is another name of {member.name}: give it a value of its own"
-            for name, member in self.status_type.__members__.items()
-            if name != member.name
-        ]
-
-    def _graph_mistakes(self) -> list[str]:
-        graph, mistakes = self.graph, []
-        if not graph.moves:
-            return ["it has no step: declare one with @workflow.step(STATUS, to=…)"]
-        if self.start is None and len(graph.starts) != 1:
-            which = ", ".join(graph.starts) or "none, as every status follows another"
-            return [f"where does it start? Say start=STATUS (candidates: {which})"]
-        if self.start is not None and not isinstance(self.start, self.status_type):
-            return [f"start {self.start!r}: use a status of {self.status_type.__name__}"]
-        if self.start is not None and graph.terminal(self.start.name):
-            return [f"nothing follows its start {self.start.name}: add a step there"]
-        reachable = graph.reachable(self.start_name)
-        for status in graph.statuses:
-            if status in graph.moves and status not in reachable:
-                mistakes.append(
-                    f"{status} is never reached from {self.start_name}: "
-                    "lead to it, or remove its step"
-                )
-        if all(not graph.terminal(status) for status in reachable):
-            mistakes.append("no status ends it: lead to one that has no step")
-        return mistakes
 
     # ---- what the engine asks
 
@@ -313,27 +353,47 @@ class Workflow(Generic[ObjectT, StatusT]):
             graph.add(name, (s.name for s in step.to if isinstance(s, Enum)))
             if isinstance(step.on_error, Enum):
                 graph.add(name, (step.on_error.name,))
-        for name, timeouts in self.timeouts.items():
-            for timeout in timeouts.values():
-                graph.add(name, (s.name for s in timeout.to if isinstance(s, Enum)))
+        for known in (self.timeouts, self.callbacks):
+            for name, movers in known.items():
+                for mover in movers.values():
+                    graph.add(name, (s.name for s in mover.to if isinstance(s, Enum)))
         return graph
+
+    @cached_property
+    def definition(self) -> str:
+        """The version that its events carry."""
+        if self.version:
+            return self.version
+        told = json.dumps([self.graph.statuses, self.graph.moves], sort_keys=True)
+        return f"{zlib.crc32(told.encode()):08x}"
 
     @property
     def start_name(self) -> str:
         return self.start.name if self.start is not None else self.graph.starts[0]
 
     @cached_property
-    def adapter(self) -> TypeAdapter[ObjectT]:
-        return TypeAdapter(self.object_type)
+    def objects(self) -> Objects[ObjectT]:
+        return Objects(self.name, self.object_type)
+
+    def correlation(self, callback: str, value: str) -> str:
+        """What a callback's correlation value is kept under; it may be no business of the log's."""
+        told = derived_id(CORRELATION, self.name, value) if self.encrypt else value
+        return correlation_of(callback, told)
+
+    def current(self, status: str) -> str:
+        """What a status that a record has is called now. A run that was triggered without one is
+        at the start."""
+        former = self.renamed.get(status)
+        return (status or self.start_name) if former is None else former.name
 
     def terminal(self, status: str) -> bool:
         """Whether nothing follows the status of this name."""
-        return status not in self.steps and status not in self.timeouts
+        return not (status in self.steps or status in self.timeouts or status in self.callbacks)
 
     def member(self, status: str) -> StatusT:
         """The status of this name. Raises UnknownStatus."""
         try:
-            return self.status_type[status]
+            return self.status_type[self.current(status)]
         except KeyError:
             raise UnknownStatus(
                 workflow=self.name,
@@ -343,49 +403,40 @@ class Workflow(Generic[ObjectT, StatusT]):
 
     def check_start(self, status: str) -> StatusT:
         """Raises UnknownStatus or TerminalStart unless a run can start there."""
-        member = self.member(status or self.start_name)
+        member = self.member(status)
         if self.terminal(member.name):
             raise TerminalStart(workflow=self.name, status=member.name)
         return member
 
     def load(self, data: bytes) -> ObjectT:
         """An object from its JSON. Raises InvalidObject, naming the fields that are wrong."""
-        try:
-            # Stored under the names of its fields; others may write their aliases.
-            return self.adapter.validate_json(data, by_alias=True, by_name=True)
-        except ValidationError as error:
-            raise self._invalid(error) from error
+        return self.objects.load(data)
 
     def dump(self, value: ObjectT) -> bytes:
         """The JSON of an object, as it will be read again. It may turn out not to fit."""
-        return self.adapter.dump_json(value, round_trip=True, warnings=False)
+        return self.objects.dump(value)
 
     def plain(self, value: ObjectT) -> Any:
         """An object as plain data that JSON can hold. Raises InvalidObject."""
-        try:
-            return self.adapter.dump_python(value, mode="json", round_trip=True, warnings=False)
-        except PydanticSerializationError as error:
-            raise self._untold(error) from error
+        return self.objects.plain(value)
 
     def dump_checked(self, value: Any) -> bytes:
         """The JSON of an object, given as plain data that JSON can hold. Raises InvalidObject."""
-        try:
-            return self.dump(self.load(to_json(value)))
-        except PydanticSerializationError as error:
-            raise self._untold(error) from error
-
-    def _untold(self, error: PydanticSerializationError) -> InvalidObject:
-        fields = [{"field": "object", "message": str(error)}]
-        return InvalidObject(workflow=self.name, detail=str(error), errors=fields)
-
-    def _invalid(self, error: ValidationError) -> InvalidObject:
-        fields = [
-            {"field": ".".join(map(str, item["loc"])) or "object", "message": item["msg"]}
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        detail = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
-        return InvalidObject(workflow=self.name, detail=detail, errors=fields)
+        return self.objects.dump_checked(value)
 
     def mermaid(self, direction: Direction = "TB") -> str:
         """A state diagram of the workflow, as mermaid text."""
         return self.graph.mermaid(self.start_name, direction)
+
+
+def _named(status: Any) -> str:
+    return str(getattr(status, "name", status))
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _many(to: StatusT | Iterable[StatusT]) -> tuple[StatusT, ...]:
+    # A StrEnum's member is iterable too, so the single member is looked for first.
+    return (to,) if isinstance(to, Enum | str) else tuple(to)

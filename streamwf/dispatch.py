@@ -3,67 +3,77 @@
 Each status of a shard has a lane. A lane's runners take one job after another; another runner is
 started only when the ones before it are waiting for something, so that steps which wait for
 nothing cost no task of their own, and steps which wait run side by side up to the lane's limit.
+The jobs of a lane that is held back wait in it; whoever ticks takes them up again.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
-from .agenda import Kind
+from .agenda import Kind, entries
+from .declared import Step
 from .events import Event
 from .execute import Executor
-from .record import Record
+from .lanes import Lane, Pace, Paces, RunQueue
+from .pacing import Held
+from .record import Record, State
 
 #: How many jobs a runner does before others on the loop have their turn.
 TURN = 200
 
-TIMER_PARALLEL = 100
+#: How many timers, callbacks, hooks and so on of a shard are worked at at once, of each kind.
+PARALLEL = 100
+
+#: The same of the engine's own runs, which wait for long.
+INNER_PARALLEL = 1_000
 
 # A member of an enum costs a look-up in its class; these are looked up for every event.
-_STEP, _TIMER = Kind.STEP, Kind.TIMER
-
-
-#: What to do for a run: its step, the timer of that name, or its resumption.
-Job: TypeAlias = tuple[Record, Kind, str]
-
-
-class _Lane:
-    __slots__ = ("limit", "queue", "runners", "starting")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.queue: deque[Job] = deque()
-        self.runners = 0
-        self.starting = False
+_STEP = Kind.STEP
+_AT_WORK = (State.RUNNING, State.INITIATED)
 
 
 class Dispatcher:
     """Runs the jobs of one shard and hands on each result.
 
-    result: what to do with an event, called on the loop. recheck: called with a foreign id whose
-    job had to stand back for an earlier one that has now ended. may_start: asked before each job;
-    while it says no, jobs wait until `go_on`.
+    result: what to do with an event, called on the loop. recheck: called with a run whose job had
+    to stand back for an earlier one that has now ended. may_start: asked before each job; while it
+    says no, jobs wait until `go_on`. lookup: gives a run by its id. paces: those of the process.
     """
 
     def __init__(
         self,
         executor: Executor[Any, Any],
         result: Callable[[Record, Event], None],
-        recheck: Callable[[str], None],
+        recheck: Callable[[Record], None],
         may_start: Callable[[], bool] | None = None,
+        *,
+        shard: int,
+        lookup: Callable[[str], Record | None],
+        paces: Paces,
     ) -> None:
         self._executor = executor
+        self._workflow = executor.workflow
         self._result = result
         self._recheck = recheck
         self._may_start = may_start
-        self._lanes: dict[str, _Lane] = {}
+        self._shard = shard
+        self._lookup = lookup
+        self._paces = paces
+        self._lanes: dict[str, Lane] = {}
+        # By the statuses that records have, which may be former names or none.
+        self._by_status: dict[str, Lane] = {}
         # The basis of each run that its step, or another job, was last offered for. By run,
         # not by foreign id: what a former run left must not hold up, or stand in for, a new one.
         self._steps: dict[str, int] = {}
         self._others: dict[tuple[str, Kind, str], int] = {}
         self._busy: set[tuple[str, Kind, str]] = set()
-        self._standing_back: set[tuple[str, Kind, str]] = set()
+        # The basis of what stands back for an earlier job of the same run.
+        self._standing_back: dict[tuple[str, Kind, str], int] = {}
+        # Inner runs whose step waits for something outside, for however long.
+        self._idle: dict[str, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.queued = 0
         self.open = True
@@ -80,7 +90,7 @@ class Dispatcher:
         lane = self._lane(record, kind)
         lane.queue.append((record, kind, name))
         self.queued += 1
-        if not lane.starting and lane.runners < lane.limit:
+        if not lane.starting and lane.runners < lane.limit and (not lane.pace or lane.pace.free):
             self._start(lane)
 
     def _offered(self, record: Record, kind: Kind, name: str) -> int | None:
@@ -88,33 +98,92 @@ class Dispatcher:
             return self._steps.get(record.run_id)
         return self._others.get((record.run_id, kind, name))
 
-    def settled(self, before: Record, after: Record) -> None:
-        """The run has moved on: what was in progress for it as it was does not count any more,
-        except what goes on while a timer is answered."""
-        run_id = before.run_id
-        if not after.lag:
-            self._steps.pop(run_id, None)
-        if before.timers:
-            for timer in before.timers:
-                if not after.lag or timer not in after.timers:
-                    self._others.pop((run_id, _TIMER, timer.name), None)
-        if before.resume_at is not None:
-            self._others.pop((run_id, Kind.RESUME, ""), None)
+    def settled(self, before: Record, after: Record | None) -> None:
+        """The run has moved on, or is gone: what was in progress for it as it was does not count
+        any more, except what goes on while a timer or a callback is answered."""
+        if after is None or not after.lag:
+            self._steps.pop(before.run_id, None)
+        if self._others and (
+            before.timers or before.calls or before.hooks or before.state not in _AT_WORK
+        ):
+            goes_on = entries(after) if after is not None and after.lag else ()
+            for entry in entries(before):
+                if entry.kind is not _STEP and entry not in goes_on:
+                    self._others.pop((before.run_id, entry.kind, entry.name), None)
 
     def go_on(self) -> None:
         """Take up jobs that wait, if they may start again."""
         if self.queued and self.open and (self._may_start is None or self._may_start()):
             for lane in self._lanes.values():
-                if lane.queue and not lane.starting and lane.runners < lane.limit:
+                if lane.queue and not lane.starting and lane.has_room:
                     self._start(lane)
+
+    # ---- telling
 
     @property
     def running(self) -> int:
-        return len(self._busy)
+        """How many jobs are in progress; those that wait for something outside are not."""
+        return len(self._busy) - len(self._idle)
+
+    @contextmanager
+    def idling(self, run_id: str) -> Iterator[None]:
+        """The step of an inner run waits for something outside: nobody has to wait for it.
+
+        When the dispatcher closes, it is cancelled at once.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        if not self.open:
+            raise asyncio.CancelledError
+        self._idle[run_id] = task
+        try:
+            yield
+        finally:
+            del self._idle[run_id]
 
     def depth(self) -> dict[str, int]:
         """How many jobs wait, by status."""
         return {status: len(lane.queue) for status, lane in self._lanes.items() if lane.queue}
+
+    @property
+    def backlog(self) -> int:
+        """How many jobs wait for a runner; those of steps that are held back wait for time."""
+        return self.queued - sum(len(lane.queue) for lane in self._held_back())
+
+    def held_back(self) -> set[str]:
+        """The ids of the runs that wait for steps that are held back, or for something outside."""
+        waiting = {
+            run_id
+            for lane in self._held_back()
+            if isinstance(lane.queue, RunQueue)
+            for run_id in lane.queue.run_ids
+        }
+        return waiting | self._idle.keys()
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """When the first step that is held back goes on, if that is a matter of time."""
+        known = [lane.pace.free_at(now) for lane in self._held_back() if lane.pace is not None]
+        return min((due_at for due_at in known if due_at is not None), default=None)
+
+    def held(self) -> dict[str, Held]:
+        """The steps that their breakers hold, by status."""
+        return self._paces.held(self._workflow.name)
+
+    def held_until(self, record: Record) -> datetime | None:
+        """When a run is next tried at the step that this one waits for, if its breaker holds it."""
+        held = self.held().get(self._workflow.current(record.status))
+        if held is None or record.kind or record.state not in _AT_WORK or record.due_at is None:
+            return None
+        tried = (record.run_id, _STEP, "") in self._busy
+        return None if tried or record.due_at >= held.until else held.until
+
+    def late(self) -> dict[str, int]:
+        """How many steps started later than their `lag_alert` allows, by status."""
+        lanes = self._lanes.items()
+        return {status: lane.pace.late for status, lane in lanes if lane.pace and lane.pace.late}
+
+    def _held_back(self) -> list[Lane]:
+        return [lane for lane in self._lanes.values() if lane.queue and lane.held_back]
 
     async def close(self, grace: float) -> None:
         """Take no more jobs, give those in progress `grace` seconds, and cancel the rest."""
@@ -122,23 +191,73 @@ class Dispatcher:
         for lane in self._lanes.values():
             self.queued -= len(lane.queue)
             lane.queue.clear()
+        for task in self._idle.values():
+            task.cancel()
         if self._tasks and grace > 0:
             await asyncio.wait(self._tasks, timeout=grace)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _lane(self, record: Record, kind: Kind) -> _Lane:
+    # ---- lanes
+
+    def _lane(self, record: Record, kind: Kind) -> Lane:
         # No status has such a name as the others' lanes.
-        status = (record.status or self._executor.start_name) if kind is _STEP else f"({kind})"
-        lane = self._lanes.get(status)
-        if lane is None:
-            step = self._executor.workflow.steps.get(status)
-            limit = TIMER_PARALLEL if step is None else step.parallel
-            lane = self._lanes[status] = _Lane(limit)
+        if kind is not _STEP:
+            return self._lanes.get(f"({kind})") or self._other_lane(f"({kind})", PARALLEL)
+        if record.kind:
+            return self._other_lane(f"({record.kind})", INNER_PARALLEL)
+        lane = self._by_status.get(record.status) or self._status_lane(record.status)
+        if lane.pace is not None and not record.entered and not self._plain(record.status):
+            # Its timers and callbacks wait for nothing.
+            return self._other_lane("(start)", PARALLEL)
         return lane
 
-    def _start(self, lane: _Lane) -> None:
+    def _plain(self, status: str) -> bool:
+        return self._executor.results.plain(self._workflow.current(status))
+
+    def _other_lane(self, name: str, limit: int) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(limit, deque())
+        return lane
+
+    def _status_lane(self, status: str) -> Lane:
+        name = self._workflow.current(status)
+        lane = self._lanes.get(name)
+        if lane is None:
+            step = self._workflow.steps.get(name)
+            lane = Lane(PARALLEL, deque()) if step is None else self._step_lane(step)
+            self._lanes[name] = lane
+        self._by_status[status] = lane
+        return lane
+
+    def _step_lane(self, step: Step[Any, Any]) -> Lane:
+        pace = self._paces.of(self._workflow, step, self._shard)
+        if step.rate is None and step.breaker is None and step.priority is None:
+            return Lane(step.parallel, deque(), pace)
+        return Lane(step.parallel, RunQueue(self._lookup, self._rank_of(step)), pace)
+
+    def _rank_of(self, step: Step[Any, Any]) -> Callable[[Record], int]:
+        priority, warn = step.priority, self._paces.warner(self._workflow, step)
+        if priority is None:
+            return lambda _: 0
+
+        def rank(record: Record) -> int:
+            try:
+                found = priority(self._executor.run(record))
+                if isinstance(found, int):
+                    return found
+                warn("priority_is_no_number", run_id=record.run_id, priority=repr(found))
+            except Exception as error:
+                warn("priority_failed", run_id=record.run_id, error=repr(error))
+            return 0
+
+        return rank
+
+    # ---- running
+
+    def _start(self, lane: Lane) -> None:
         """Start a runner. Until it has begun, no other is started."""
         lane.starting = True
         lane.runners += 1
@@ -146,53 +265,50 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _start_another(self, lane: _Lane) -> None:
+    def _start_another(self, lane: Lane) -> None:
         lane.starting = False
-        if lane.queue and lane.runners < lane.limit:
+        if lane.queue and lane.has_room:
             self._start(lane)
 
-    async def _run(self, lane: _Lane) -> None:
+    async def _run(self, lane: Lane) -> None:
         loop = asyncio.get_running_loop()
-        may_start, queue = self._may_start, lane.queue
+        may_start, queue, pace = self._may_start, lane.queue, lane.pace
         lane.starting = False
         turn = 0
         try:
-            while queue and (may_start is None or may_start()):
-                record, kind, name = queue.popleft()
+            while queue and (may_start is None or may_start()) and (pace is None or pace.free):
+                job = queue.popleft()
                 self.queued -= 1
                 if not lane.starting and queue and lane.runners < lane.limit:
                     # Comes to pass only if this job waits for something.
                     lane.starting = True
                     loop.call_soon(self._start_another, lane)
-                if self._offered(record, kind, name) == record.version - record.lag:
-                    await self._do(record, kind, name)
+                if job is not None:
+                    record, kind, name = job
+                    if self._offered(record, kind, name) == record.version - record.lag:
+                        await self._do(record, kind, name, pace)
                 turn += 1
                 if turn % TURN == 0:
                     await asyncio.sleep(0)
         finally:
             lane.runners -= 1
 
-    async def _do(self, record: Record, kind: Kind, name: str) -> None:
+    async def _do(self, record: Record, kind: Kind, name: str, pace: Pace | None) -> None:
         key = (record.run_id, kind, name)
         busy = self._busy
         if key in busy:
-            self._standing_back.add(key)
+            self._standing_back[key] = record.version - record.lag
             return
         busy.add(key)
         try:
-            if kind is _STEP:
-                event = await self._executor.step(record)
-            elif kind is _TIMER:
-                event = await self._executor.timer(record, name)
-            else:
-                event = self._executor.resume(record)
+            job = self._executor.run_job(record, kind, name)
+            event = await job if pace is None else await pace.run(record, job)
         finally:
             busy.discard(key)
         self._result(record, event)
-        if self._standing_back and key in self._standing_back:
-            self._standing_back.discard(key)
+        if self._standing_back and self._standing_back.pop(key, -1) > event.version:
             self._forget(record, kind, name)
-            self._recheck(record.foreign_id)
+            self._recheck(record)
 
     def _forget(self, record: Record, kind: Kind, name: str) -> None:
         if kind is _STEP:

@@ -5,20 +5,29 @@ It drives the same shards as the Kafka host does; its log is a list.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from .client import Client, LocalGateway
+from .client import Client
 from .definition import Workflow
 from .events import Event, decode_event, encode_event
 from .execute import SystemClock
+from .gateway import LocalGateway
+from .inner import inner_of
+from .lanes import Paces
 from .operations import Operations
-from .ports import Clock
+from .ports import Clock, KeyProvider, Letter
+from .settings import load
 from .shard import Aside, Limits, Shard
+from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
+from .vaults import Vaults
+
+logger = logging.getLogger("streamwf.shard")
 
 #: How many events are folded before others on the loop have their turn.
 BATCH = 500
@@ -42,7 +51,7 @@ class MemoryLog:
     """The log of one workflow, and its dead letters with the reason of each."""
 
     records: list[MemoryRecord] = field(default_factory=list)
-    dead_letters: list[tuple[Aside, str]] = field(default_factory=list)
+    dead_letters: list[tuple[Aside | Letter, str]] = field(default_factory=list)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> int:
@@ -54,9 +63,12 @@ class MemoryLog:
 
 
 class EmbeddedHost:
-    """Runs workflows in this process. Implements `streamwf.operations.Host`.
+    """Runs workflows in this process. Implements `streamwf.looking.Host`.
 
     clock: stepped by tests; the machine's otherwise.
+    logs: those of a former host, which is stopped: its runs go on here, by the definitions that
+        are given now.
+    key_provider: has the keys of the runs of workflows that encrypt; in memory, unless given.
     """
 
     def __init__(
@@ -65,34 +77,48 @@ class EmbeddedHost:
         clock: Clock | None = None,
         max_record_bytes: int = 1_000_000,
         threads: int = 64,
+        logs: Mapping[str, MemoryLog] | None = None,
+        key_provider: KeyProvider | None = None,
     ) -> None:
         for workflow in workflows:
             workflow.validate()
         self.workflows = {workflow.name: workflow for workflow in workflows}
         self.clock = clock or SystemClock()
         self.max_record_bytes = max_record_bytes
-        self.logs = {name: MemoryLog() for name in self.workflows}
+        self.key_provider = key_provider or MemoryKeys()
+        self.vaults = Vaults(workflows, self.key_provider, max_record_bytes, _nothing_elsewhere)
+        former = {name: log.records for name, log in (logs or {}).items()}
+        self.logs = {name: MemoryLog([*former.get(name, ())]) for name in self.workflows}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
+        self._paces = Paces(self.clock, warn=_warn)
         self._shards: dict[str, Shard] = {}
         self._tables: dict[str, MemoryTable] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Open a shard for each workflow and begin to run what is due."""
+        """Open a shard for each workflow and begin to run what is due.
+
+        Raises LiveRunsInUnknownStatus if a former log has runs where the definition has no status.
+        """
         for name, workflow in self.workflows.items():
-            table = self._tables[name] = MemoryTable()
+            table, log = MemoryTable(), self.logs[name]
+            self._tables[name] = table
             shard = self._shards[name] = Shard(
                 workflow,
                 0,
                 table,
-                end=0,
+                end=len(log.records),
                 clock=self.clock,
                 threads=self._threads,
-                wake=self.logs[name].grown.set,
+                wake=log.grown.set,
                 misplaced=lambda _: False,
                 limits=Limits(self.max_record_bytes),
+                inner=inner_of(self, workflow),
+                paces=self._paces,
+                vault=self.vaults.of(name),
             )
-            shard.maybe_live()
+            shard.fold(log.records)
+            log.grown.set()
             self._tasks.append(asyncio.create_task(self._drive(name)))
         self._tasks.append(asyncio.create_task(self._tick()))
 
@@ -115,7 +141,7 @@ class EmbeddedHost:
             for append in shard.take_appends():
                 log.append(append.key, append.value, now_ms)
             shard.fold(log.records[shard.position : shard.position + BATCH])
-            self._take_asides(log, shard)
+            await self._take_asides(log, shard)
             checkpoint = shard.checkpoint()
             if checkpoint is not None:
                 table.write(checkpoint)
@@ -124,9 +150,17 @@ class EmbeddedHost:
                 log.grown.set()
             await asyncio.sleep(0)
 
-    def _take_asides(self, log: MemoryLog, shard: Shard) -> None:
-        # There is one shard, so nothing can be misplaced: what is set aside is unreadable.
-        log.dead_letters += [(aside, aside.reason or "") for aside in shard.take_asides()]
+    async def _take_asides(self, log: MemoryLog, shard: Shard) -> None:
+        name = shard.workflow.name
+        asides = shard.take_asides()
+        now_ms = int(self.clock.now().timestamp() * 1000)
+        for aside in await self.vaults.carried(name, asides):
+            if aside.workflow in self.logs:
+                self.logs[aside.workflow].append(aside.key, aside.value, now_ms)
+            else:
+                reason = aside.reason or f"there is no workflow {aside.workflow!r} here"
+                log.dead_letters.append((aside, reason))
+        await self.vaults.sent(name, asides)
 
     async def _tick(self) -> None:
         while True:
@@ -142,6 +176,11 @@ class EmbeddedHost:
 
     # ---- what the operations ask
 
+    @property
+    def brokers(self) -> str:
+        """Raises InvalidSettings."""
+        return load().brokers
+
     def shards(self, workflow: str) -> Iterable[Shard]:
         return [self._shards[workflow]] if workflow in self._shards else []
 
@@ -149,11 +188,23 @@ class EmbeddedHost:
         return self._shards.get(workflow)
 
     async def append(self, workflow: str, event: Event) -> None:
+        sealed = await self.vaults.sealed(workflow, event)
         now_ms = int(self.clock.now().timestamp() * 1000)
-        self.logs[workflow].append(event.subject.encode(), encode_event(event), now_ms)
+        self.logs[workflow].append(event.subject.encode(), encode_event(sealed), now_ms)
+
+    async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
+        log, now_ms = self.logs[workflow], int(self.clock.now().timestamp() * 1000)
+        for event in await self.vaults.sealed_all(workflow, events):
+            log.append(event.subject.encode(), encode_event(event), now_ms)
+
+    async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+        self.logs[workflow].dead_letters += [(letter, letter.reason) for letter in letters]
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
-        return [self._event(workflow, self.logs[workflow].records[offset]) for offset in offsets]
+        records = self.logs[workflow].records
+        return await self.vaults.shown(
+            workflow, [self._event(workflow, records[offset]) for offset in offsets]
+        )
 
     def _event(self, workflow: str, record: MemoryRecord) -> Event:
         return decode_event(
@@ -184,6 +235,15 @@ class EmbeddedHost:
         return differences(live.scan(""), shard.scan(""))
 
 
+async def _nothing_elsewhere(workflow: str) -> bool:
+    """All that there is, is here."""
+    return False
+
+
+def _warn(what: str, **told: Any) -> None:
+    logger.warning(what, extra=told)
+
+
 def differences(
     live: Iterable[tuple[str, object]], folded: Iterable[tuple[str, object]]
 ) -> list[tuple[str, object, object]]:
@@ -203,13 +263,17 @@ class EmbeddedApp:
 
 @asynccontextmanager
 async def embedded(
-    *workflows: Workflow[Any, Any], clock: Clock | None = None
+    *workflows: Workflow[Any, Any],
+    clock: Clock | None = None,
+    key_provider: KeyProvider | None = None,
 ) -> AsyncIterator[EmbeddedApp]:
     """Run workflows in this process, in memory, until the block ends.
 
+    key_provider: has the keys of the runs of workflows that encrypt; in memory, unless given.
+
     Raises InvalidDefinition.
     """
-    host = EmbeddedHost(*workflows, clock=clock)
+    host = EmbeddedHost(*workflows, clock=clock, key_provider=key_provider)
     await host.start()
     try:
         yield EmbeddedApp(host, Client(LocalGateway(Operations(host))))

@@ -44,12 +44,9 @@ class DefinitionNotFound(StreamwfError):
 
 class LiveRunsInUnknownStatus(StreamwfError):
     """{count} live runs of {workflow!r} are in status {status!r}, which the definition no longer
-    has. Put the status back (with a step that moves them on), or cancel those runs with the
-    former version, and start again."""
-
-
-class InvalidCron(StreamwfError):
-    """The {field} of schedule {text!r} can't be used: {why}."""
+    has. Say what it is now, with renamed={{{status!r}: STATUS}}; or put the status back, with a step
+    that moves them on; or cancel those runs with the former version. `streamwf check TARGET
+    --against kafka` tells before a deployment which runs can't go on."""
 
 
 # ---- asking and steering
@@ -67,8 +64,48 @@ class TransitionRefused(RequestRefused):
     """Can't {action} run {run_id}: it is {state}."""
 
 
+class NotWaiting(RequestRefused):
+    """Run {run_id} does not wait for callback {name!r}: it is {state} at {status}."""
+
+
+class InvalidPayload(RequestRefused):
+    """What came does not fit callback {name!r}: {detail}."""
+
+
+class UnknownCallback(RequestRefused):
+    """{workflow!r} has no callback {name!r}; it has: {known}."""
+
+
+class CallbackFailed(RequestRefused):
+    """Callback {name!r} of run {run_id} failed for good: {type}: {error}"""
+
+
+class TooManyChildren(StreamwfError):
+    """Run {run_id} has {count} children, and no more can be kept with it. Let a step wait for them
+    before it starts others, or start some from its children."""
+
+
+class VersionNotFound(RequestRefused):
+    """Run {run_id} can't be forked from version {version}: its versions from {first} to {last} are
+    kept, and the first of them that has an object."""
+
+
+class TooManyCallbacks(RequestRefused):
+    """Run {run_id} has {count} callbacks that wait already. Try again once some are answered."""
+
+
 class RunNotFound(StreamwfError):
     """No run {run_id!r} is known here. Check the id, and that its workflow's workers run."""
+
+
+class ForeignIdNotFound(StreamwfError):
+    """{foreign_id!r} has no run of {workflow!r}. Check the id, or let the callback wait for one with
+    wait_for."""
+
+
+class NothingCorrelated(StreamwfError):
+    """No run waits for callback {name!r} by {value!r}. Check the value, or let the callback wait for
+    one with wait_for."""
 
 
 class WorkflowNotFound(StreamwfError):
@@ -85,6 +122,33 @@ class TerminalStart(RequestRefused):
 
 class InvalidObject(RequestRefused):
     """The object does not fit {workflow!r}: {detail}."""
+
+
+class InvalidCron(RequestRefused):
+    """The {field} of schedule {text!r} can't be used: {why}."""
+
+
+class ScheduleNotFound(StreamwfError):
+    """{workflow!r} has no schedule {name!r}. `streamwf schedules list` tells which there are."""
+
+
+class ScheduleRefused(TransitionRefused):
+    """Can't {action} schedule {name!r}: it is {state}."""
+
+
+class ScheduleDeclared(RequestRefused):
+    """Schedule {name!r} of {workflow!r} is declared in its code. {action} it there: here it can
+    only be paused and resumed."""
+
+
+class ScheduleNotDeclared(RequestRefused):
+    """Schedule {name!r} was declared in the code of {workflow!r}, and is no more: nothing makes
+    the objects of its runs. Declare it again, or delete it with `streamwf schedules delete`."""
+
+
+class SlotFailed(RequestRefused):
+    """The function of schedule {name!r} failed at slot {slot}: {error}. The slots before it are
+    requested; mend it, and ask again."""
 
 
 class InvalidForeignId(RequestRefused):
@@ -118,6 +182,52 @@ class UnreadableRecord(StreamwfError):
 class RecordTooLarge(StreamwfError):
     """The {what} has {size} bytes and the limit is {limit}. Keep large content elsewhere and put
     a reference into the object, or raise max_record_bytes and the topic's max.message.bytes."""
+
+
+class KeyDestroyed(StreamwfError):
+    """There is no key to the data of run {run_id}, so nobody can read it: it was destroyed when the
+    data was deleted, or the data is another run's."""
+
+
+class SealBroken(StreamwfError):
+    """The sealed data of run {run_id} can't be opened: it was changed after it was sealed, or
+    sealed by something other than streamwf. Write data to the log in plain JSON, or through the
+    client."""
+
+
+# ---- connectors
+
+
+class ConnectorReturned(RequestRefused):
+    """Connector {name!r} returned {returned}. Return a Start, a Call, a list of them, or None."""
+
+
+class ConnectorNotFound(StreamwfError):
+    """{workflow!r} has no connector {name!r}; it has: {known}."""
+
+
+class ConnectorNotDeclared(StreamwfError):
+    """{workflow!r} does not declare connector {name!r} any more. Declare it again to go on where it
+    was, or cancel its runs (`streamwf connectors list` has their ids)."""
+
+
+class SourceChanged(StreamwfError):
+    """Connector {name!r} has read {former} up to now, and is to read {source}. What it has read is
+    kept for {former}: give the connector another name to begin with {source}."""
+
+
+class InvalidPosition(StreamwfError):
+    """{source} has a message at position {position!r} after {former!r}: {why}. Each message needs a
+    position of its own, a text of 1 to 500 characters."""
+
+
+class TopicNotFound(StreamwfError):
+    """There is no topic {topic!r} at {brokers}. Create it, or check its name."""
+
+
+class PositionUnknown(StreamwfError):
+    """Topic {topic!r}, partition {partition}, ends at {end}, but it was read up to {position}. Was it
+    deleted and made anew? Then give the connector another name, to read it from its beginning."""
 
 
 # ---- what runs beneath
@@ -196,5 +306,10 @@ class NaiveDeadline(StreamwfError):
     """Timeout {name!r} is due at {due}, which has no time zone. Give it one."""
 
 
+class CorrelationInvalid(StreamwfError):
+    """Callback {name!r} can't be known by {value!r}: with its name, a correlation value has 1 to 500
+    characters and no control characters. Let correlate= return such a text, or None."""
+
+
 class StepTimedOut(StreamwfError):
-    """The step at {status} ran longer than its timeout of {seconds} s."""
+    """The {where} ran longer than its timeout of {seconds} s."""

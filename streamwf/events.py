@@ -9,23 +9,46 @@ underscores, simple types). https://github.com/cloudevents/spec
 """
 
 import uuid
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from .errors import InvalidForeignId, RecordTooLarge, UnreadableRecord
-from .record import Failure, State, Timer
+from .record import INNER, NOTHING, Failure, State, Timer
 
-TRIGGER, PAUSE, RESUME, CANCEL = "trigger", "pause", "resume", "cancel"
-REQUESTS = frozenset({TRIGGER, PAUSE, RESUME, CANCEL})
+TRIGGER, PAUSE, RESUME, CANCEL, RETRY = "trigger", "pause", "resume", "cancel", "retry"
+CALLBACK, DELETE = "callback", "delete"
+#: Of an inner run: what it works by is replaced.
+CHANGE = "change"
+#: What the engine itself requests of a run, from the folding of another event.
+CHILD, HOOK, RETAIN, CORRELATE, UNCORRELATE, RELEASED = (
+    "child",
+    "hook",
+    "retain",
+    "correlate",
+    "uncorrelate",
+    "released",
+)
+REQUESTS = frozenset(
+    {
+        *(TRIGGER, PAUSE, RESUME, CANCEL, RETRY, CALLBACK, DELETE, CHANGE),
+        *(CHILD, HOOK, RETAIN, CORRELATE, UNCORRELATE, RELEASED),
+    }
+)
 
 STARTED, MOVED, REPEATED, SKIPPED, FAILED = "started", "moved", "repeated", "skipped", "failed"
 PAUSED, CANCELLED, RESUMED, REJECTED = "paused", "cancelled", "resumed", "rejected"
-EXPIRED = "expired"
+EXPIRED, DECLINED, POSTPONED, HOOKED = "expired", "declined", "postponed", "hooked"
+DELETED, FORGOTTEN = "deleted", "forgotten"
 RESULTS = frozenset(
-    {STARTED, MOVED, REPEATED, SKIPPED, FAILED, PAUSED, CANCELLED, RESUMED, REJECTED, EXPIRED}
+    {
+        *(STARTED, MOVED, REPEATED, SKIPPED, FAILED, PAUSED, CANCELLED, RESUMED, REJECTED),
+        *(EXPIRED, DECLINED, POSTPONED, HOOKED, DELETED, FORGOTTEN),
+    }
 )
 
 MAX_FOREIGN_ID = 500
@@ -38,14 +61,30 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One record of a workflow's log.
 
     subject: the foreign id; also the record's key, so that one partition holds one foreign id.
+    kind: of what kind the run is; empty for a run of the workflow itself.
     runid, version: the run, and for results its version before this event.
-    data: the user's object as JSON, left undecoded; unset means unchanged.
+    definition: the version of the definition that wrote it.
+    data: the user's object as JSON, left undecoded; unset means unchanged. Of a callback, what
+        came; of a child's end, what is told of it.
+    data_base64: of a callback, what came if it was bytes.
     dueat: when the run's step is next to run; of an expired timer, when it was due.
     startat: when a run that is triggered is to start, in the future.
+    instead: of a trigger, the foreign id that the run is to have, unless the one that is named
+        has a run of that id already.
     timers: the timers that are set, as `name=instant` separated by spaces, with `*n` after n
         failed attempts: all those of a status that is entered (started, moved), or the one that
         is due again (expired).
     timer: the name of the timer that this event answers.
+    call: of a callback, its name; of a result, the id of the callback that it answers; of what was
+        released, the ids of callbacks, separated by spaces.
+    until: how long a callback waits to be wanted.
+    hook: the hook that this event asks for or answers.
+    starts: the runs that a step has started, as JSON.
+    waits: for which of them the step of the status that is entered waits.
+    correlations: the values by which the callbacks of the status that is entered are known, packed.
+    parent, origin: of a trigger, as in the record. Of a callback that comes from a mailbox, for
+        what that one was kept in it.
+    forgetat: of a request to retain a run that has ended, when it leaves the tables.
     """
 
     specversion: str
@@ -54,12 +93,15 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     type: str
     subject: str
     time: Instant
+    kind: str = ""
     runid: str = ""
     version: int = 0
+    definition: str = ""
     status: str = ""
     state: State | None = None
     dueat: Instant | None = None
     startat: Instant | None = None
+    instead: str = ""
     attempt: int = 0
     reason: str = ""
     errortype: str = ""
@@ -67,10 +109,20 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     errortrace: str = ""
     timers: str = ""
     timer: str = ""
+    call: str = ""
+    until: Instant | None = None
+    hook: str = ""
+    starts: str = ""
+    waits: str = ""
+    correlations: str = ""
+    parent: str = ""
+    origin: str = ""
     resumeat: Instant | None = None
+    forgetat: Instant | None = None
     forwarded: bool = False
     traceparent: str = ""
     data: msgspec.Raw | UnsetType = UNSET
+    data_base64: str = ""
 
     @property
     def failure(self) -> Failure | None:
@@ -88,19 +140,52 @@ class _ShortForm(msgspec.Struct, kw_only=True):
     id: str = ""
     source: str = ""
     time: Instant | None = None
+    kind: str = ""
     runid: str = ""
     key: str = ""
     status: str = ""
     startat: Instant | None = None
+    call: str = ""
+    until: Instant | None = None
     reason: str = ""
     forwarded: bool = False
     traceparent: str = ""
     data: msgspec.Raw | UnsetType = UNSET
+    data_base64: str = ""
+
+
+class Start(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A run that a step has started: the trigger that its result leads to.
+
+    data: its object as JSON. cascade: whether it is cancelled with its parent.
+    """
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    status: str
+    data: msgspec.Raw
+    start_at: Instant | None = None
+    cascade: bool = False
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a run that has ended tells its parent."""
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    state: str
+    status: str = ""
+    reason: str = ""
+    object: msgspec.Raw = NOTHING
 
 
 encode_event = msgspec.json.Encoder().encode
 _decode_full = msgspec.json.Decoder(Event).decode
 _decode_short = msgspec.json.Decoder(_ShortForm).decode
+_decode_starts = msgspec.json.Decoder(tuple[Start, ...]).decode
+_decode_ended = msgspec.json.Decoder(Ended).decode
 
 #: The namespace of every id that streamwf derives.
 _IDS = uuid.UUID("5f0a3c1e-7d2b-5e64-9c0f-1b1f6f3a9d51")
@@ -147,15 +232,33 @@ def decode_event(
         return event
     if event.type not in REQUESTS:
         raise UnreadableRecord(why=f"there is no event type {event.type!r}")
+    if event.kind and event.kind not in INNER:
+        raise UnreadableRecord(why=f"there is no kind {event.kind!r}")
     check_foreign_id(event.subject)
-    if event.type == TRIGGER:
+    if event.data is not UNSET:
         _check_text(value)
-        if not event.runid:
-            incomplete = msgspec.ValidationError("it has no runid")
-            return _complete(value, incomplete, workflow, partition, offset, timestamp_ms)
+    if event.type == TRIGGER and not event.runid:
+        incomplete = msgspec.ValidationError("it has no runid")
+        return _complete(value, incomplete, workflow, partition, offset, timestamp_ms)
     if max(len(event.id), len(event.runid)) > MAX_ID:
         raise UnreadableRecord(why=f"its id or runid has more than {MAX_ID} characters")
+    if event.type == CALLBACK and event.id.split() != [event.id]:
+        # It is told with others, apart by spaces.
+        raise UnreadableRecord(why=f"the id {event.id!r} of a callback can have no spaces")
+    if event.parent:
+        parent_of(event.parent)
     return event
+
+
+def parent_of(parent: str) -> tuple[str, str, str]:
+    """The workflow, run id and foreign id of a parent. Raises UnreadableRecord."""
+    workflow, _, rest = parent.partition("/")
+    run_id, _, foreign_id = rest.partition("/")
+    try:
+        check_foreign_id(foreign_id)
+    except InvalidForeignId as error:
+        raise UnreadableRecord(why=f"its parent {parent[:80]!r} is none: {error}") from error
+    return workflow, unquote(run_id), foreign_id
 
 
 def _check_text(value: bytes) -> None:
@@ -181,19 +284,30 @@ def _complete(
     place = derived_id(workflow, "", partition, offset)
     return Event(
         specversion=short.specversion,
-        id=short.id or place,
+        id=_event_id(short, workflow, place),
         source=short.source or source_of(workflow),
         type=short.type,
         subject=short.subject,
         time=short.time or _instant(timestamp_ms),
+        kind=short.kind,
         runid=short.runid or _run_id(short, workflow, place),
         status=short.status,
         startat=short.startat,
+        call=short.call,
+        until=short.until,
         reason=short.reason,
         forwarded=short.forwarded,
         traceparent=short.traceparent,
         data=short.data,
+        data_base64=short.data_base64,
     )
+
+
+def _event_id(short: _ShortForm, workflow: str, place: str) -> str:
+    """That of the request itself; or, with a key, always the same for that key."""
+    if short.id or not short.key or short.type == TRIGGER:
+        return short.id or place
+    return keyed_id(short.type, workflow, short.runid or short.subject, short.call, short.key)
 
 
 def _run_id(short: _ShortForm, workflow: str, place: str) -> str:
@@ -212,6 +326,11 @@ def _instant(timestamp_ms: int) -> datetime:
         raise UnreadableRecord(why=f"its timestamp {timestamp_ms} is no time: {error}") from error
 
 
+def keyed_id(kind: str, workflow: str, run: str, name: str, key: str) -> str:
+    """The id of every request of that kind and key to a run, or to the latest of a foreign id."""
+    return derived_id(kind, workflow, run, name, key)
+
+
 def request(
     workflow: str,
     kind: str,
@@ -219,13 +338,13 @@ def request(
     now: datetime,
     *,
     event_id: str,
-    run_id: str = "",
-    status: str = "",
     data: bytes | None = None,
-    start_at: datetime | None = None,
-    reason: str = "",
+    inner: str = "",
+    **fields: Any,
 ) -> Event:
     """A request from outside, ready to be appended.
+
+    inner: the kind of the run, if it is none of the workflow itself. fields: further attributes.
 
     Raises InvalidForeignId.
     """
@@ -237,11 +356,9 @@ def request(
         type=kind,
         subject=foreign_id,
         time=now,
-        runid=run_id,
-        status=status,
-        startat=start_at,
-        reason=reason,
+        kind=inner,
         data=UNSET if data is None else msgspec.Raw(data),
+        **fields,
     )
 
 
@@ -269,3 +386,36 @@ def unpack_timers(text: str) -> tuple[Timer, ...]:
         except ValueError as error:
             raise UnreadableRecord(why=f"timer {part!r} can't be read: {error}") from error
     return tuple(timers)
+
+
+def pack_starts(starts: Sequence[Start]) -> str:
+    return encode_event(starts).decode() if starts else ""
+
+
+def unpack_starts(text: str) -> tuple[Start, ...]:
+    """Raises UnreadableRecord if `text` is not what `pack_starts` makes."""
+    try:
+        return _decode_starts(text) if text else ()
+    except msgspec.DecodeError as error:
+        raise UnreadableRecord(why=f"its starts can't be read: {error}") from error
+
+
+def unpack_ended(event: Event) -> Ended:
+    """What the event of a child's end tells. Raises UnreadableRecord."""
+    try:
+        return _decode_ended(b"" if event.data is UNSET else event.data)
+    except msgspec.DecodeError as error:
+        raise UnreadableRecord(why=f"the end of a child can't be read: {error}") from error
+
+
+def pack_correlations(values: Iterable[str]) -> str:
+    return " ".join(quote(value, safe="=@:/+,") for value in values)
+
+
+def unpack_correlations(text: str) -> tuple[str, ...]:
+    return tuple(unquote(value) for value in text.split())
+
+
+def correlation_of(name: str, value: str) -> str:
+    """What a callback's correlation value is kept under: the subject of events about it."""
+    return f"{name}={value}"

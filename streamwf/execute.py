@@ -1,43 +1,39 @@
 """Executing what is due: from a record to the event that says what became of it.
 
-This is the only place where users' functions run. It decides by the definition and the clock, and
-states the decision in an event; the fold only applies it.
+This is the only place where users' functions run.
 """
 
+import base64
+import binascii
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
+from pydantic import ValidationError
+from pydantic_core import from_json
 
 from . import events
+from .agenda import Kind
 from .calling import call, of_the_loop
-from .definition import Run, Step, StepResult, Timeout, Workflow
-from .errors import (
-    Fatal,
-    InvalidObject,
-    NaiveDeadline,
-    RecordTooLarge,
-    RequestRefused,
-    UndeclaredTransition,
-)
-from .events import Event, derived_id, encode_event, pack_timers, source_of
-from .outcome import Cancel, Pause, Repeat, Skip
+from .declared import Callback, ChildRun, HookOn, Run, StepResult
+from .definition import Workflow
+from .errors import InvalidObject, InvalidPayload, NotWaiting, RequestRefused
+from .events import Event, derived_id, request
+from .failures import Failures
 from .ports import Clock
-from .record import Record, State, Timer
-from .retry import Retry
-from .telling import text, told
+from .record import CORRELATION, MAIL, NOTHING, Call, Child, Record, State
+from .results import answered
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
-#: What is left of an error's message where a whole one has no room.
-SHORT_MESSAGE = 200
-
-_COMPLETED = State.COMPLETED
+#: Does what is due of an inner run.
+Inner = Callable[[Record, Kind], Awaitable[Event]]
 
 
 class SystemClock:
@@ -48,10 +44,11 @@ class SystemClock:
 
 
 class Executor(Generic[ObjectT, StatusT]):
-    """Runs the steps and timeouts of one workflow.
+    """Runs what one workflow has declared.
 
     threads: where plain functions run; shared, so that a worker's threads are bounded.
     max_bytes: the largest event; a step whose result is larger has failed.
+    inner: what does the work of inner runs, by their kind.
     """
 
     def __init__(
@@ -61,323 +58,240 @@ class Executor(Generic[ObjectT, StatusT]):
         threads: ThreadPoolExecutor,
         max_bytes: int,
         chance: Callable[[], float] = random.random,
+        inner: Mapping[str, Inner] | None = None,
     ) -> None:
         self.workflow = workflow
-        self.start_name = workflow.start_name
+        self.results = Failures(workflow, clock, max_bytes, chance)
         self._clock = clock
         self._threads = threads
-        self._max_bytes = max_bytes
-        self._chance = chance
-        self._source = source_of(workflow.name)
-        self._retry = Retry()
         self._statuses = dict(workflow.status_type.__members__)
-        # Entered without more ado: there is a step, and no timer to set.
-        self._plain = workflow.steps.keys() - workflow.timeouts.keys()
+        self._inner = {**dict.fromkeys(MAIL, self._mailbox), **(inner or {})}
+        self._jobs: dict[Kind, Callable[[Record, str], Awaitable[Event]]] = {
+            Kind.STEP: self._step,
+            Kind.TIMER: self._timer,
+            Kind.CALL: self._call,
+            Kind.HOOK: self._hook,
+            Kind.RESUME: self._resume,
+            Kind.DELETE: self._delete,
+            Kind.FORGET: self._forget,
+        }
 
-    async def step(self, record: Record) -> Event:
-        """Run the step that is due, and say what became."""
-        status = record.status or self.start_name
-        if not record.entered and status not in self._plain:
-            entering = self._enter(record)
-            if entering is not None:
-                return entering
-        step = self.workflow.steps.get(status)
-        if step is None:
-            return self._event(record, events.SKIPPED)
-        try:
-            run = self.run(record)
-        except InvalidObject as error:
-            # No attempt can mend this: only other code or another object can.
-            if record.version > 1:
-                paused = self._paused_by(record, error, record.attempt + 1, resume_at=None)
-                return self._bounded(paused)
-            return self._rejected(record, error)
-        except Exception as error:
-            return self._failed(record, step, error)
-        try:
-            if step.is_async and step.timeout is None:
-                result = await cast("Awaitable[StepResult[StatusT]]", step.function(run))
-            else:
-                result = await call(step, run, step.timeout, self._threads)
-            return self._limited(self._moved(record, run, step, result))
-        except BaseException as error:
-            if of_the_loop(error):
-                raise
-            return self._failed(record, step, error)
+    async def run_job(self, record: Record, kind: Kind, name: str) -> Event:
+        """Do what is due of a run, and say what became. name: as in the agenda's entry."""
+        if record.kind and (kind is Kind.STEP or kind is Kind.CALL):
+            return await self._inner[record.kind](record, kind)
+        return await self._jobs[kind](record, name)
 
-    async def timer(self, record: Record, name: str) -> Event:
-        """Run the timeout of that name, and say what became."""
-        timeout = self.workflow.timeouts.get(record.status, {}).get(name)
-        if timeout is None:
-            return self._expired(record, name)
-        try:
-            run = self.run(record)
-            run.attempt = _answered(record, name).attempt + 1
-            run.idempotency_key += f"-{name}"
-            result = await call(timeout, run, None, self._threads)
-            return self._limited(self._moved(record, run, timeout, result))
-        except BaseException as error:
-            if of_the_loop(error):
-                raise
-            return self._bounded(self._timer_failed(record, name, error))
-
-    def resume(self, record: Record) -> Event:
-        """Resume a run whose pause has lasted long enough."""
-        return self._event(record, events.RESUMED)
+    # ---- the run as users' functions see it
 
     def run(self, record: Record) -> Run[ObjectT, StatusT]:
-        """The run as a step sees it. Raises InvalidObject."""
-        status = record.status or self.start_name
+        """Raises InvalidObject, and UnknownStatus."""
+        return self._run(record, self.workflow.load(bytes(record.object)))
+
+    def _run(self, record: Record, carried: ObjectT) -> Run[ObjectT, StatusT]:
+        workflow, status = self.workflow, record.status
         return Run(
-            workflow=self.workflow.name,
+            workflow=workflow.name,
             foreign_id=record.foreign_id,
             run_id=record.run_id,
-            status=self._statuses[status],
-            object=self.workflow.load(bytes(record.object)),
+            status=self._statuses.get(status) or workflow.member(status),
+            object=carried,
             version=record.version,
             attempt=record.attempt + 1,
             created_at=record.created_at,
             updated_at=record.updated_at,
             idempotency_key=f"{record.run_id}-{record.since}",
+            state=record.state,
+            reason=record.reason,
+            children=tuple(map(_child_run, record.children)) if record.children else (),
         )
 
-    # ---- entering a status
+    # ---- steps
+
+    async def _step(self, record: Record, name: str) -> Event:
+        status = self.workflow.current(record.status)
+        if not record.entered and not self.results.plain(status):
+            entering = self._enter(record)
+            if entering is not None:
+                return entering
+        step = self.workflow.steps.get(status)
+        if step is None:
+            return self.results.event(record, events.SKIPPED)
+        try:
+            run = self.run(record)
+        except InvalidObject as error:
+            if record.version > 1:
+                return self.results.stuck(record, error)
+            return self.results.rejected(record, error)
+        except Exception as error:
+            return self.results.failed(record, step, error, lambda: self.run(record))
+        try:
+            if step.is_async and step.limit is None:
+                result = await cast("Awaitable[StepResult[StatusT]]", step.function(run))
+            else:
+                result = await call(step, self._threads, run)
+            return self.results.returned(record, run, step, result)
+        except BaseException as error:
+            if of_the_loop(error):
+                raise
+            return self.results.failed(record, step, error, lambda: self.run(record))
 
     def _enter(self, record: Record) -> Event | None:
         """What the start of a run leads to before its step; None if its step can run at once."""
         try:
             status = self.workflow.check_start(record.status).name
         except RequestRefused as error:
-            return self._rejected(record, error)
-        if status in self._plain:
+            return self.results.rejected(record, error)
+        if self.results.plain(status):
             return None
         try:
-            timers = self._timers(self.run(record))
+            run = self.run(record)
+            return self.results.started(record, run)
         except InvalidObject as error:
-            return self._rejected(record, error)
+            return self.results.rejected(record, error)
         except Exception as error:
-            return self._bounded(self._again(record, self._retry, error))
-        return self._event(
-            record,
-            events.STARTED,
-            status=status,
-            timers=pack_timers(timers),
-            dueat=self._clock.now() if status in self.workflow.steps else None,
-        )
+            return self.results.not_entered(record, error)
 
-    def _timers(self, run: Run[ObjectT, StatusT]) -> tuple[Timer, ...]:
-        """The timers of the status that the run has just entered."""
-        now = self._clock.now()
-        timers = []
-        for timeout in self.workflow.timeouts.get(run.status.name, {}).values():
-            after = timeout.after(run) if callable(timeout.after) else timeout.after
-            if after is not None:
-                due = now + after if isinstance(after, timedelta) else after
-                if due.tzinfo is None:
-                    raise NaiveDeadline(name=timeout.name, due=due)
-                timers.append(Timer(name=timeout.name, due_at=due.astimezone(UTC)))
-        return tuple(timers)
+    # ---- timeouts, callbacks, hooks
 
-    # ---- what became
-
-    def _moved(
-        self,
-        record: Record,
-        run: Run[ObjectT, StatusT],
-        called: Step[ObjectT, StatusT] | Timeout[ObjectT, StatusT],
-        result: StepResult[StatusT],
-    ) -> Event:
-        timer = called.name if isinstance(called, Timeout) else ""
-        if isinstance(result, called.status.__class__) and result in called.to:
-            return self._to(record, run, result, timer)
-        if isinstance(result, Skip):
-            return self._expired(record, timer) if timer else self._event(record, events.SKIPPED)
-        data = self._saved(record, run)
-        now = self._clock.now()
-        match result:
-            case Pause(reason):
-                return self._event(
-                    record,
-                    events.PAUSED,
-                    state=State.PAUSED,
-                    data=data,
-                    reason=text(reason),
-                    dueat=record.due_at if timer else now,
-                    timer=timer,
-                )
-            case Cancel(reason):
-                return self._event(
-                    record,
-                    events.CANCELLED,
-                    state=State.CANCELLED,
-                    data=data,
-                    reason=text(reason),
-                    timer=timer,
-                )
-            case Repeat(after):
-                if timer:
-                    # A step in flight need not know of it if the object is as it was.
-                    also = {} if data == record.object else {"data": data}
-                    return self._expired(record, timer, Timer(timer, now + after), **also)
-                return self._event(record, events.REPEATED, data=data, dueat=now + after)
-        raise UndeclaredTransition(
-            status=called.status.name,
-            returned=getattr(result, "name", result),
-            declared=", ".join(status.name for status in called.to),
-        )
-
-    def _to(
-        self,
-        record: Record,
-        run: Run[ObjectT, StatusT],
-        status: StatusT,
-        timer: str = "",
-        **also: Any,
-    ) -> Event:
-        name, workflow = status.name, self.workflow
-        now = self._clock.now()
-        timers: tuple[Timer, ...] = ()
-        if name in workflow.timeouts:
-            run.status = status
-            timers = self._timers(run)
-        return Event(
-            specversion="1.0",
-            id=f"{record.run_id}-{record.version}",
-            source=self._source,
-            type=events.MOVED,
-            subject=record.foreign_id,
-            time=now,
-            runid=record.run_id,
-            version=record.version,
-            status=name,
-            state=_COMPLETED if workflow.terminal(name) else None,
-            data=self._saved(record, run),
-            dueat=now if name in workflow.steps else None,
-            timers=pack_timers(timers) if timers else "",
-            timer=timer,
-            **also,
-        )
-
-    def _saved(self, record: Record, run: Run[ObjectT, StatusT]) -> msgspec.Raw:
-        """The object as it has become. Raises InvalidObject before one is lost that fits."""
-        data = self.workflow.dump(run.object)
-        if data != bytes(record.object):
-            self.workflow.load(data)
-        return msgspec.Raw(data)
-
-    def _failed(self, record: Record, step: Step[ObjectT, StatusT], error: BaseException) -> Event:
+    async def _timer(self, record: Record, name: str) -> Event:
+        status = self.workflow.current(record.status)
+        timeout = self.workflow.timeouts.get(status, {}).get(name)
+        if timeout is None:
+            return self.results.expired(record, name)
         try:
-            return self._bounded(self._judged(record, step, error))
-        except Exception as worse:
-            # What the error should have led to is impossible. People have to see to it.
-            paused = self._paused_by(record, worse, record.attempt + 1, resume_at=None)
-            return self._bounded(paused)
+            run = self.run(record)
+            run.attempt = answered(record, name).attempt + 1
+            run.idempotency_key += f"-{name}"
+            result = await call(timeout, self._threads, run)
+            return self.results.returned(record, run, timeout, result)
+        except BaseException as error:
+            if of_the_loop(error):
+                raise
+            return self.results.timer_failed(record, timeout, error)
 
-    def _judged(self, record: Record, step: Step[ObjectT, StatusT], error: BaseException) -> Event:
-        attempt = record.attempt + 1
-        final = isinstance(error, step.fatal)
-        if final or step.retry.exhausted(attempt):
-            if step.on_error is not None:
-                return self._to(record, self.run(record), step.on_error, **told(error))
-            return self._paused_by(record, error, attempt, None if final else self._resume_at())
-        if step.pause_after is not None and attempt >= step.pause_after:
-            return self._paused_by(record, error, attempt, self._resume_at())
-        return self._again(record, step.retry, error)
-
-    def _again(self, record: Record, retry: Retry, error: BaseException) -> Event:
-        return self._event(
-            record,
-            events.FAILED,
-            dueat=self._clock.now() + retry.delay(record.attempt + 1, self._chance()),
-            attempt=record.attempt + 1,
-            **told(error),
-        )
-
-    def _timer_failed(self, record: Record, name: str, error: BaseException) -> Event:
-        if isinstance(error, Fatal):
-            return self._event(
-                record,
-                events.PAUSED,
-                state=State.PAUSED,
-                dueat=record.due_at,
-                attempt=record.attempt,
-                reason=f"paused by timeout {name}",
-                timer=name,
-                **told(error),
+    async def _call(self, record: Record, name: str) -> Event:
+        waiting = next(call for call in record.calls if call.id == name)
+        status = self.workflow.current(record.status)
+        callback = _wanted(self.workflow.callbacks.get(status, {}), waiting)
+        if callback is None:
+            if waiting.until > self._clock.now():
+                return self.results.postponed(record, waiting)
+            error = NotWaiting(
+                name=waiting.name, run_id=record.run_id, state=record.state, status=status
             )
-        attempt = _answered(record, name).attempt + 1
-        due_at = self._clock.now() + self._retry.delay(attempt, self._chance())
-        return self._expired(record, name, Timer(name, due_at, attempt), **told(error))
+            return self.results.declined(record, waiting, error)
+        try:
+            payload = _payload(callback, waiting)
+        except InvalidPayload as error:
+            return self.results.declined(record, waiting, error)
+        try:
+            run = self.run(record)
+            run.attempt = waiting.attempt + 1
+            run.idempotency_key += f"-{waiting.id}"
+            result = await call(callback, self._threads, run, payload)
+            return self.results.returned(record, run, callback, result, waiting.id)
+        except BaseException as error:
+            if of_the_loop(error):
+                raise
+            return self.results.call_failed(record, waiting, callback, error)
 
-    def _resume_at(self) -> datetime | None:
-        after = self.workflow.auto_resume
-        return None if after is None else self._clock.now() + after
+    async def _hook(self, record: Record, name: str) -> Event:
+        due = next(hook for hook in record.hooks if hook.on == name)
+        hook = {str(on): hook for on, hook in self.workflow.hooks.items()}.get(name)
+        if hook is None:
+            return self.results.hooked(record, due)
+        try:
+            # Of an object whose data was deleted nothing may be left.
+            gone = bytes(record.object) == bytes(NOTHING) and name == HookOn.DATA_DELETED
+            run = self._run(record, cast("ObjectT", None)) if gone else self.run(record)
+            run.attempt = due.attempt + 1
+            run.idempotency_key += f"-on_{name}"
+            await call(hook, self._threads, run)
+        except BaseException as error:
+            if of_the_loop(error):
+                raise
+            return self.results.hooked(record, due, error)
+        return self.results.hooked(record, due)
 
-    def _paused_by(
-        self, record: Record, error: BaseException, attempt: int, resume_at: datetime | None
-    ) -> Event:
-        return self._event(
-            record,
-            events.PAUSED,
-            state=State.PAUSED,
-            dueat=self._clock.now(),
-            attempt=attempt,
-            reason=f"paused after {attempt} failed attempts",
-            resumeat=resume_at,
-            **told(error),
+    # ---- what needs no user's function, or hardly
+
+    async def _resume(self, record: Record, name: str) -> Event:
+        """A pause has lasted long enough."""
+        return self.results.event(record, events.RESUMED)
+
+    async def _delete(self, record: Record, name: str) -> Event:
+        """What is left of an object is what `custom_delete` makes of it: if that fails, nothing."""
+        fields: dict[str, Any] = {}
+        custom = self.workflow.custom_delete
+        if custom is not None:
+            try:
+                left = custom(self.workflow.load(bytes(record.object)))
+                fields["data"] = msgspec.Raw(self.workflow.dump(left))
+            except Exception as error:
+                fields["reason"] = f"custom_delete raised {type(error).__name__}: all is deleted"
+        return self.results.event(record, events.DELETED, **fields)
+
+    async def _forget(self, record: Record, name: str) -> Event:
+        return self.results.event(record, events.FORGOTTEN)
+
+    async def _mailbox(self, record: Record, kind: Kind) -> Event:
+        """What has waited for too long leaves the mailbox."""
+        now = self._clock.now()
+        late = [waiting.id for waiting in record.calls if waiting.until <= now]
+        return request(
+            self.workflow.name,
+            events.RELEASED,
+            record.foreign_id,
+            now,
+            event_id=derived_id(events.RELEASED, record.run_id, record.version),
+            inner=record.kind,
+            call=" ".join(late),
+            reason="no run that waits for it came in time",
         )
 
-    def _rejected(self, record: Record, why: RequestRefused) -> Event:
-        return self._event(record, events.REJECTED, state=State.CANCELLED, reason=text(str(why)))
 
-    def _expired(self, record: Record, name: str, again: Timer | None = None, **also: Any) -> Event:
-        """A timer was answered without a move: it is gone, or due again. All else goes on."""
-        return self._event(
-            record,
-            events.EXPIRED,
-            timer=name,
-            timers=pack_timers((again,)) if again else "",
-            dueat=_answered(record, name).due_at,
-            **also,
-        )
-
-    def _event(self, record: Record, kind: str, timer: str = "", **fields: Any) -> Event:
-        event_id = f"{record.run_id}-{record.version}"
-        return Event(
-            specversion="1.0",
-            id=f"{event_id}-{timer}" if timer else event_id,
-            source=self._source,
-            type=kind,
-            subject=record.foreign_id,
-            time=self._clock.now(),
-            runid=record.run_id,
-            version=record.version,
-            timer=timer,
-            **fields,
-        )
-
-    def _bounded(self, event: Event) -> Event:
-        """An event that tells of an error, with as much of its traceback as it has room for."""
-        excess = len(encode_event(event)) - self._max_bytes
-        if excess > 0:
-            event = msgspec.structs.replace(
-                event,
-                errortrace=event.errortrace[excess:],
-                errormessage=event.errormessage[:SHORT_MESSAGE],
-            )
-        return self._limited(event)
-
-    def _limited(self, event: Event) -> Event:
-        """Raises RecordTooLarge if the object could push the event past the limit."""
-        if isinstance(event.data, msgspec.Raw):
-            size = len(memoryview(event.data))
-            if size > self._max_bytes // 2 and len(encode_event(event)) > self._max_bytes:
-                raise RecordTooLarge(what="object", size=size, limit=self._max_bytes)
-        return event
+def _child_run(child: Child) -> ChildRun:
+    return ChildRun(
+        workflow=child.workflow,
+        foreign_id=child.foreign_id,
+        run_id=child.run_id,
+        state=State(child.state) if child.state else None,
+        status=child.status,
+        reason=child.reason,
+        object=from_json(bytes(child.object)),
+    )
 
 
-def _answered(record: Record, name: str) -> Timer:
-    return next(timer for timer in record.timers if timer.name == name)
+def _wanted(
+    callbacks: Mapping[str, Callback[ObjectT, StatusT]], waiting: Call
+) -> Callback[ObjectT, StatusT] | None:
+    """The callback of that name; without a name, the only one that there is."""
+    if not waiting.name and len(callbacks) == 1:
+        [only] = callbacks.values()
+        return only
+    return callbacks.get(waiting.name)
+
+
+def _payload(callback: Callback[Any, Any], waiting: Call) -> Any:
+    """What came, as the callback wants it. Raises InvalidPayload."""
+    try:
+        if waiting.bytes64:
+            data = base64.b64decode(waiting.bytes64, validate=True)
+        else:
+            data = bytes(waiting.payload)
+        return data if callback.payload is None else callback.payload.validate_json(data)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        fields = [
+            {"field": ".".join(map(str, item["loc"])) or "payload", "message": item["msg"]}
+            for item in wrong
+        ]
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
+        raise InvalidPayload(name=callback.name, detail=detail, errors=fields) from None
+    except binascii.Error as error:
+        fields = [{"field": "data_base64", "message": str(error)}]
+        raise InvalidPayload(name=callback.name, detail=str(error), errors=fields) from None
 
 
 def rejected_trigger(record: Record, event: Event) -> Event:
@@ -389,6 +303,23 @@ def rejected_trigger(record: Record, event: Event) -> Event:
         type=events.TRIGGER,
         subject=record.foreign_id,
         time=record.created_at,
+        kind=record.kind,
         status=record.status,
         data=record.object,
+    )
+
+
+def unwanted(mailbox: Record, call: Call, event: Event) -> Event:
+    """A callback that nobody came for, for the dead letters: it can be sent again."""
+    return Event(
+        specversion="1.0",
+        id=derived_id("unwanted", call.id),
+        source=event.source,
+        type=events.CALLBACK,
+        subject=mailbox.foreign_id,
+        time=event.time,
+        kind=mailbox.kind if mailbox.kind == CORRELATION else "",
+        call=call.name,
+        data=UNSET if call.bytes64 else call.payload,
+        data_base64=call.bytes64,
     )

@@ -1,4 +1,4 @@
-"""The operations of a host: triggering, steering and looking at the runs that it owns.
+"""The operations of a host: triggering, steering, calling back and looking at the runs that it owns.
 
 The web views and the client call these; what another worker owns they ask of that one.
 """
@@ -6,102 +6,64 @@ The web views and the client call these; what another worker owns they ask of th
 import asyncio
 import base64
 import binascii
-import heapq
-import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from datetime import timedelta
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
+from pydantic_core import to_json
 
 from . import events
-from .definition import Workflow
+from .connected import Connected
 from .errors import (
-    AwaitFailed,
+    CallbackFailed,
     DeadlineExceeded,
+    ForeignIdNotFound,
+    InvalidPayload,
     InvalidQuery,
-    NotReady,
-    RecordTooLarge,
+    NothingCorrelated,
+    NotWaiting,
     RunInProgress,
-    RunNotFound,
-    TransitionRefused,
-    WorkflowNotFound,
+    TooManyCallbacks,
+    UnknownCallback,
+    VersionNotFound,
 )
-from .events import Event, derived_id, encode_event
+from .events import Event, derived_id, keyed_id
 from .fold import Verdict
 from .graph import counts
-from .ports import Clock
-from .record import LIVE, Record, State
+from .pacing import Held
+from .record import CORRELATION, LIVE, Record, State, row_key
+from .scheduling import Scheduling
 from .shard import Shard
-from .views import (
-    History,
-    Page,
-    Query,
-    RunView,
-    Trigger,
-    WorkflowView,
-    event_view,
-    run_view,
-)
+from .views import CallbackRequest, CallbackView, Correlated, ErrorView, Fork, HeldView, Outcome, RunView, WorkflowView
 from .waiting import Answer
 
-#: How many rows are looked at before others on the loop have their turn.
-TURN = 500
+#: Seconds for which the value that a callback is known by may be on its way to where it is kept.
+ON_ITS_WAY = 2.0
+
+_OUTCOMES: dict[str, Outcome] = {
+    events.MOVED: "moved",
+    events.SKIPPED: "skipped",
+    events.POSTPONED: "kept",
+    events.PAUSED: "paused",
+    events.CANCELLED: "cancelled",
+}
 
 
-class Host(Protocol):
-    """What the operations ask of the host that runs the shards."""
-
-    @property
-    def workflows(self) -> Mapping[str, Workflow[Any, Any]]: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def max_record_bytes(self) -> int: ...
-
-    def shards(self, workflow: str) -> Iterable[Shard]:
-        """The shards of a workflow that this process owns."""
-
-    def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
-        """The shard of a foreign id, if this process owns it."""
-
-    async def append(self, workflow: str, event: Event) -> None:
-        """Return once the event is in the log."""
-
-    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
-        """The events at these offsets."""
-
-
-def run_id_of(workflow: str, trigger: Trigger) -> str:
-    """The id of the run that a trigger asks for: the same each time if it has a key."""
-    if trigger.key:
-        return derived_id(workflow, trigger.foreign_id, trigger.key)
-    return str(uuid.uuid4())
-
-
-class Operations:
+class Operations(Connected, Scheduling):
     """Operations on the runs that a host owns. patience: seconds to wait for a fold."""
-
-    def __init__(self, host: Host, patience: float = 10.0) -> None:
-        self.host = host
-        self.patience = patience
-
-    def workflow(self, name: str) -> Workflow[Any, Any]:
-        """Raises WorkflowNotFound."""
-        try:
-            return self.host.workflows[name]
-        except KeyError:
-            known = ", ".join(sorted(self.host.workflows))
-            raise WorkflowNotFound(workflow=name, known=known) from None
 
     def describe(self, name: str) -> WorkflowView:
         """Raises WorkflowNotFound."""
         workflow = self.workflow(name)
         total: dict[tuple[str, str], int] = {}
+        held: dict[str, Held] = {}
         for shard in self.host.shards(name):
+            held |= shard.dispatcher.held()
             for (status, state), count in shard.counts().items():
-                pair = (status or workflow.start_name, state)
+                pair = (workflow.current(status), state)
                 total[pair] = total.get(pair, 0) + count
         statuses = list(workflow.status_type.__members__)
         return WorkflowView(
@@ -111,289 +73,233 @@ class Operations:
             terminal=[status for status in statuses if workflow.terminal(status)],
             counts=counts(total),
             mermaid=workflow.mermaid(),
+            held={status: HeldView(**told._asdict()) for status, told in held.items()},
         )
 
-    # ---- changing
+    async def latest(self, name: str, foreign_id: str) -> RunView:
+        """The latest run of a foreign id. Raises WorkflowNotFound, NotReady, ForeignIdNotFound."""
+        self.workflow(name)
+        shard = self._shard_of(name, foreign_id)
+        record = shard.latest(foreign_id)
+        if record is None:
+            raise ForeignIdNotFound(workflow=name, foreign_id=foreign_id)
+        return await self._view(shard, record)
 
-    def trigger_event(self, name: str, trigger: Trigger) -> Event:
-        """The event of a request to start a run, checked against the definition.
+    # ---- callbacks
 
-        Raises WorkflowNotFound, InvalidObject, UnknownStatus, TerminalStart, InvalidForeignId,
-        InvalidQuery and RecordTooLarge.
+    def callback_event(self, name: str, asked: CallbackRequest) -> Event:
+        """The event of a callback to a run or to the latest of a foreign id.
+
+        Raises WorkflowNotFound, UnknownCallback, InvalidPayload, InvalidForeignId, InvalidQuery and
+        RecordTooLarge.
         """
         workflow = self.workflow(name)
-        if trigger.start_at is not None and trigger.start_at.tzinfo is None:
-            raise InvalidQuery(field="start_at", why="it has no time zone")
-        status = workflow.check_start(trigger.status or "").name
+        known = {each for at_status in workflow.callbacks.values() for each in at_status}
+        if asked.name and asked.name not in known:
+            told = ", ".join(sorted(known)) or "none"
+            raise UnknownCallback(workflow=name, name=asked.name, known=told)
+        now = self.host.clock.now()
+        foreign_id = asked.foreign_id or ""
+        run = asked.run_id or foreign_id
         event = events.request(
             name,
-            events.TRIGGER,
-            trigger.foreign_id,
-            self.host.clock.now(),
-            event_id=str(uuid.uuid4()),
-            run_id=run_id_of(name, trigger),
-            status=status,
-            data=workflow.dump_checked(trigger.object),
-            start_at=trigger.start_at,
+            events.CALLBACK,
+            foreign_id,
+            now,
+            event_id=keyed_id(events.CALLBACK, name, run, asked.name, asked.key)
+            if asked.key
+            else str(uuid.uuid4()),
+            runid=asked.run_id or "",
+            call=asked.name,
+            until=now + timedelta(seconds=asked.wait_for) if asked.wait_for else None,
+            **_payload(asked),
         )
-        self._check_size("object", event)
+        self._check_size("payload", event)
         return event
 
-    async def trigger(self, name: str, trigger: Trigger) -> RunView:
-        """Start a run, and return it once it is accepted.
+    async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
+        """Answer a run that waits for a callback, and return what came of it.
 
-        Raises what `trigger_event` does, RunInProgress, and DeadlineExceeded if nothing judged it
-        in time.
+        asked: by a foreign id; a run id may say which run of it.
+
+        Raises what `callback_event` does, ForeignIdNotFound, NotWaiting, CallbackFailed,
+        TooManyCallbacks, and DeadlineExceeded if nothing answered it in time.
         """
-        event = self.trigger_event(name, trigger)
-        shard = self._shard_of(name, trigger.foreign_id)
-        answer = await self._submit(shard, event)
-        record = answer.record
-        if answer.verdict is Verdict.RUN_IN_PROGRESS and record is not None:
-            raise RunInProgress(foreign_id=trigger.foreign_id, run_id=record.run_id)
-        if record is None:
-            raise NotReady(what=name)
-        return self._view(shard, record)
-
-    async def append_trigger(self, name: str, trigger: Trigger) -> str:
-        """Request a run, and return its id once the log has the request.
-
-        Raises what `trigger_event` does.
-        """
-        event = self.trigger_event(name, trigger)
-        await self.host.append(name, event)
-        return event.runid
-
-    async def steer(
-        self, action: str, run_id: str, reason: str = "", key: str | None = None
-    ) -> RunView:
-        """Pause, resume or cancel a run. key: makes a repeat harmless.
-
-        Raises RunNotFound, TransitionRefused, RecordTooLarge and DeadlineExceeded.
-        """
-        shard, record = self._find(run_id)
-        event = events.request(
-            shard.workflow.name,
-            action,
-            record.foreign_id,
-            self.host.clock.now(),
-            event_id=derived_id(run_id, action, key) if key else str(uuid.uuid4()),
-            run_id=run_id,
-            reason=reason,
-        )
-        self._check_size("reason", event)
-        answer = await self._submit(shard, event)
-        if answer.verdict is Verdict.STATE_FORBIDS and answer.record is not None:
-            raise TransitionRefused(action=action, run_id=run_id, state=answer.record.state)
-        if answer.record is None:
-            raise RunNotFound(run_id=run_id)
-        return self._view(shard, answer.record)
-
-    def _check_size(self, what: str, event: Event) -> None:
-        size = len(encode_event(event))
-        if size > self.host.max_record_bytes:
-            raise RecordTooLarge(what=what, size=size, limit=self.host.max_record_bytes)
-
-    async def _submit(self, shard: Shard, event: Event) -> Answer:
-        """The error of a passed deadline says whether the log has the request, and of which run."""
-        future = shard.waiting.answer(event.id)
-        logged = False
+        event = self.callback_event(name, asked)
+        shard = self._shard_of(name, event.subject)
+        if shard.workflow.encrypt:
+            event = _told_whom(shard, event)
+        outcome = shard.waiting.outcome(event.id)
         try:
+            answer = await self._submit(shard, event)
+            record = _accepted(name, event, answer)
+            if record.kind or record.state is State.PAUSED:
+                run = None if record.kind else await self._view(shard, record)
+                return CallbackView(outcome="kept", run=run)
+            if answer.verdict is Verdict.DUPLICATE and not _waits(record, event):
+                return CallbackView(outcome="duplicate", run=await self._view(shard, record))
             async with asyncio.timeout(self.patience):
-                await self.host.append(shard.workflow.name, event)
-                logged = True
-                return await future
+                return await self._outcome(shard, event, await outcome)
         except TimeoutError:
             raise DeadlineExceeded(
-                what=f"the {event.type} of {event.subject}",
+                what=f"callback {asked.name!r} of {event.subject!r}",
                 seconds=self.patience,
-                logged=logged,
+                logged=True,
                 run_id=event.runid,
             ) from None
         finally:
-            future.cancel()
+            outcome.cancel()
 
-    # ---- looking
-
-    def get(self, run_id: str) -> RunView:
-        """Raises RunNotFound."""
-        return self._view(*self._find(run_id))
-
-    async def history(self, run_id: str) -> History:
-        """The events of a run. Raises RunNotFound."""
-        shard, record = self._find(run_id)
-        found = await self.host.read(shard.workflow.name, shard.partition, record.offsets)
-        first = record.version - len(record.offsets) + 1
-        return History(
-            run_id=run_id,
-            truncated=first > 1,
-            events=[
-                event_view(offset, version, event)
-                for version, (offset, event) in enumerate(
-                    zip(record.offsets, found, strict=True), first
-                )
-            ],
+    async def _outcome(self, shard: Shard, event: Event, answer: Answer) -> CallbackView:
+        """Raises NotWaiting, InvalidPayload and CallbackFailed."""
+        record = answer.record
+        if record is None or answer.verdict is not Verdict.ACCEPTED:
+            raise _not_waiting(event, record)
+        [said] = await self.host.vaults.shown(shard.workflow.name, [answer.event])
+        if said.type == events.DECLINED:
+            if said.errortype == NotWaiting.__name__:
+                raise _not_waiting(event, record)
+            if said.errortype == InvalidPayload.__name__:
+                _, _, detail = said.errormessage.partition(": ")
+                raise InvalidPayload(name=event.call, detail=detail.rstrip("."), errors=[])
+            raise CallbackFailed(
+                name=event.call, run_id=record.run_id, type=said.errortype, error=said.errormessage
+            )
+        error = None
+        if said.failure is not None:
+            error = ErrorView(type=said.errortype, message=said.errormessage)
+        return CallbackView(
+            outcome=_OUTCOMES[said.type], run=await self._view(shard, record), error=error
         )
 
-    async def find(self, query: Query) -> Page:
-        """Runs that fit a query, by workflow and foreign id, the newest of each first.
+    async def correlated(self, name: str, asked: CallbackRequest) -> Correlated:
+        """The run that a callback's correlation value leads to; or none, and it is kept for one.
 
-        Raises WorkflowNotFound and InvalidQuery, and NotReady if it asks for a foreign id whose
-        shard is not live here.
+        Raises what `callback_event` does, and NothingCorrelated.
         """
-        after = read_cursor(query.cursor)
-        if query.workflow and query.foreign_id is not None:
-            self.workflow(query.workflow)
-            self._shard_of(query.workflow, query.foreign_id)
-        names = [query.workflow] if query.workflow else sorted(self.host.workflows)
-        runs: list[RunView] = []
-        for name in names:
-            self.workflow(name)
-            if after and name < after.workflow:
-                continue
-            if after and name > after.workflow:
-                after = None
-            async for shard, record in self._scan(name, _start(query, after)):
-                if query.foreign_id is not None and record.foreign_id != query.foreign_id:
-                    break
-                if after and record.foreign_id == after.foreign_id:
-                    after = None if record.run_id == after.run_id else after
-                elif _fits(query, shard, record):
-                    after = None
-                    if len(runs) == query.limit:
-                        return Page(runs=runs, cursor=cursor_of(runs[-1]))
-                    runs.append(self._view(shard, record))
-        return Page(runs=runs)
+        subject = self.workflow(name).correlation(asked.name, asked.correlation or "")
+        shard = self._shard_of(name, subject)
+        found = await self._target(shard, name, subject, max(asked.wait_for, ON_ITS_WAY))
+        if found is not None:
+            return found
+        if asked.wait_for <= self.patience:
+            raise NothingCorrelated(name=asked.name, value=asked.correlation)
+        kept = asked.model_copy(update={"foreign_id": subject})
+        event = msgspec.structs.replace(self.callback_event(name, kept), kind=CORRELATION)
+        await self._submit(shard, event)
+        return Correlated()
 
-    async def _scan(self, name: str, start: str) -> AsyncIterator[tuple[Shard, Record]]:
-        """The runs of a workflow in the order of their foreign ids, from `start` on.
-
-        The newest run of a foreign id comes first, so that a run which is new shifts no page.
-        """
-        scans = [
-            ((key, shard, record) for key, record in shard.scan(start))
-            for shard in self.host.shards(name)
-        ]
-        merged = heapq.merge(*scans, key=lambda item: item[0])
-        groups = itertools.groupby(merged, key=lambda item: item[2].foreign_id)
-        # All that a run was told lies in the log before the next run's trigger.
-        newest_first = itertools.chain.from_iterable(
-            sorted(group, key=lambda item: item[2].offsets[-1], reverse=True) for _, group in groups
-        )
-        for number, (_, shard, record) in enumerate(newest_first, 1):
-            yield shard, record
-            if number % TURN == 0:
-                await asyncio.sleep(0)
-
-    async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
-        """Wait until a run is at a status, or has passed it; without one, until it has ended.
-
-        timeout: seconds.
-
-        Raises RunNotFound, UnknownStatus, DeadlineExceeded, and AwaitFailed once it can't get
-        there any more.
-        """
-        shard, record = self._find(run_id)
-        if status is not None:
-            shard.workflow.member(status)
-        with shard.waiting.watch(run_id) as changes:
-            record = self._find(run_id)[1]
-            if status not in (None, record.status) and await self._passed(shard, run_id, status):
-                return self._view(shard, record)
-            deadline = time.monotonic() + timeout
-            while not self._reached(shard, record, status):
+    async def _target(
+        self, shard: Shard, name: str, subject: str, seconds: float
+    ) -> Correlated | None:
+        deadline = time.monotonic() + min(seconds, self.patience)
+        mailbox_id = derived_id(CORRELATION, events.source_of(name), subject)
+        with shard.waiting.watch(mailbox_id) as changes:
+            record = shard.rows.get(row_key(CORRELATION, subject))
+            while record is None or not record.targets:
                 try:
                     async with asyncio.timeout(deadline - time.monotonic()):
-                        change = await changes.get()
+                        record = await changes.get()
                 except TimeoutError:
-                    raise DeadlineExceeded(what=f"run {run_id}", seconds=timeout) from None
-                if change is None:
-                    raise NotReady(what=f"run {run_id}")
-                record = change
-            return self._view(shard, record)
+                    return None
+            target = record.targets[0]
+            return Correlated(foreign_id=target.foreign_id, run_id=target.run_id)
 
-    async def _passed(self, shard: Shard, run_id: str, status: str | None) -> bool:
-        history = await self.history(run_id)
-        # A trigger that names no status means the start; any other event, no change.
-        start = shard.workflow.start_name
-        return any(
-            (event.status or (start if event.type == events.TRIGGER else "")) == status
-            for event in history.events
+    # ---- forking
+
+    async def fork(self, run_id: str, asked: Fork) -> str:
+        """Start a new run from what a run was at a version; return its id.
+
+        It is accepted when this returns, unless its foreign id's shard is not here.
+
+        Raises RunNotFound, VersionNotFound, TerminalStart, UnknownStatus, RunInProgress,
+        InvalidForeignId and DeadlineExceeded.
+        """
+        shard, record = self._find(run_id)
+        name = shard.workflow.name
+        status, data = await self._as_of(shard, record, asked.version)
+        foreign_id = asked.foreign_id or record.foreign_id
+        event = events.request(
+            name,
+            events.TRIGGER,
+            foreign_id,
+            self.host.clock.now(),
+            event_id=str(uuid.uuid4()),
+            runid=derived_id(run_id, foreign_id, asked.key) if asked.key else str(uuid.uuid4()),
+            status=shard.workflow.check_start(status).name,
+            data=data,
+            origin=f"{run_id}@{asked.version}",
+            reason=asked.reason,
         )
+        here = self.host.shard_of(name, foreign_id)
+        if here is None or not here.live:
+            await self.host.append(name, event)
+            return event.runid
+        answer = await self._submit(here, event)
+        if answer.verdict is Verdict.RUN_IN_PROGRESS and answer.record is not None:
+            raise RunInProgress(foreign_id=foreign_id, run_id=answer.record.run_id)
+        return event.runid
 
-    def _reached(self, shard: Shard, record: Record, status: str | None) -> bool:
-        """Raises AwaitFailed if it will never be."""
-        ended = record.state not in LIVE
-        current = record.status or shard.workflow.start_name
-        if current == status or (ended and status is None):
-            return True
-        paused = record.state is State.PAUSED and record.resume_at is None
-        reachable = status is None or status in shard.workflow.graph.reachable(current)
-        if ended or paused or not reachable:
-            raise AwaitFailed(
-                run_id=record.run_id,
-                wanted=status or "its end",
-                state=record.state,
-                status=current,
-                reason=record.reason,
+    async def _as_of(self, shard: Shard, record: Record, version: int) -> tuple[str, bytes]:
+        """The status and the object of a run at a version. Raises VersionNotFound."""
+        first = record.version - len(record.offsets) + 1
+        offsets = record.offsets[: max(version - first + 1, 0)]
+        found = await self.host.read(shard.workflow.name, shard.partition, offsets)
+        status = next((event.status for event in reversed(found) if event.status), "")
+        data = next((e.data for e in reversed(found) if isinstance(e.data, msgspec.Raw)), UNSET)
+        if not first <= version <= record.version or data is UNSET or (first > 1 and not status):
+            raise VersionNotFound(
+                run_id=record.run_id, version=version, first=first, last=record.version
             )
-        return False
-
-    # ---- finding
-
-    def _shard_of(self, name: str, foreign_id: str) -> Shard:
-        shard = self.host.shard_of(name, foreign_id)
-        if shard is None or not shard.live:
-            raise NotReady(what=f"the shard of {foreign_id!r}")
-        return shard
-
-    def _find(self, run_id: str) -> tuple[Shard, Record]:
-        recovering = False
-        for name in self.host.workflows:
-            for shard in self.host.shards(name):
-                record = shard.lookup(run_id)
-                if record is not None:
-                    return shard, record
-                recovering = recovering or not shard.live
-        if recovering:
-            raise NotReady(what="a part of the runs")
-        raise RunNotFound(run_id=run_id)
-
-    def _view(self, shard: Shard, record: Record) -> RunView:
-        return run_view(shard.workflow.name, shard.workflow.start_name, record)
+        return status, bytes(data)
 
 
-def _fits(query: Query, shard: Shard, record: Record) -> bool:
-    status = record.status or shard.workflow.start_name
-    return (not query.status or status in query.status) and (
-        not query.state or record.state in query.state
-    )
-
-
-class Cursor(NamedTuple):
-    """The last run of a page."""
-
-    workflow: str
-    foreign_id: str
-    run_id: str
-
-
-def _start(query: Query, after: Cursor | None) -> str:
-    return max(after.foreign_id if after else "", query.foreign_id or "")
-
-
-def cursor_of(run: RunView) -> str:
-    """Where the page after this run begins."""
-    text = msgspec.json.encode(Cursor(run.workflow, run.foreign_id, run.run_id))
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
-
-
-def read_cursor(cursor: str | None) -> Cursor | None:
-    """Raises InvalidQuery."""
-    if not cursor:
-        return None
+def _payload(asked: CallbackRequest) -> dict[str, Any]:
+    """Raises InvalidPayload."""
+    if asked.payload_base64 is None:
+        return {"data": to_json(asked.payload)}
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(text, type=Cursor)
-    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        raise InvalidQuery(field="cursor", why=str(error)) from None
+        base64.b64decode(asked.payload_base64, validate=True)
+    except binascii.Error as error:
+        raise InvalidQuery(field="payload_base64", why=str(error)) from None
+    return {"data_base64": asked.payload_base64}
+
+
+def _told_whom(shard: Shard, event: Event) -> Event:
+    """A callback that is to be sealed: it says for which run, if there is one.
+
+    Raises ForeignIdNotFound and NotWaiting: what nobody takes does not go to the log.
+    """
+    run = shard.lookup(event.runid) if event.runid else shard.latest(event.subject)
+    if run is not None and run.state in LIVE:
+        return msgspec.structs.replace(event, runid=run.run_id)
+    if event.until is not None and not event.runid:
+        return event
+    if run is None and not event.runid:
+        raise ForeignIdNotFound(workflow=shard.workflow.name, foreign_id=event.subject)
+    raise _not_waiting(event, run)
+
+
+def _accepted(name: str, event: Event, answer: Answer) -> Record:
+    """The run that took a callback. Raises ForeignIdNotFound, NotWaiting and TooManyCallbacks."""
+    record = answer.record
+    if answer.verdict is Verdict.FULL and record is not None:
+        raise TooManyCallbacks(run_id=record.run_id, count=len(record.calls))
+    if record is None:
+        raise ForeignIdNotFound(workflow=name, foreign_id=event.subject)
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+        raise _not_waiting(event, record)
+    return record
+
+
+def _waits(record: Record, event: Event) -> bool:
+    return any(call.id == event.id for call in record.calls)
+
+
+def _not_waiting(event: Event, record: Record | None) -> NotWaiting:
+    return NotWaiting(
+        name=event.call,
+        run_id=event.runid if record is None else record.run_id,
+        state="gone" if record is None else record.state,
+        status="" if record is None else record.status,
+    )

@@ -1,7 +1,7 @@
 """The ports: what the core asks of its surroundings, stated as obligations."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,21 @@ class LogRecord(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def timestamp(self) -> int: ...
+
+
+class Letter(NamedTuple):
+    """What came from outside and can't be used, for the dead letters, with the reason.
+
+    source, partition, position: where it is there. headers: those that it had.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    source: str
+    partition: str
+    position: str
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class Change(NamedTuple):
@@ -59,10 +74,11 @@ class ShardTable(Protocol):
 
     def get(self, key: str) -> Record | None: ...
 
-    def foreign_id_of(self, run_id: str) -> str | None: ...
+    def head_of(self, run_id: str) -> str | None:
+        """The key under which the run of that id lies while it is the latest of its foreign id."""
 
     def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
-        """(due time, foreign id) of what is due in [start, end), in order. If there are more
+        """(due time, key of the row) of what is due in [start, end), in order. If there are more
         than `limit`, it stops after the last one that is due at the same instant."""
 
     def scan(self, start: str) -> Iterable[tuple[str, Record]]:
@@ -70,3 +86,40 @@ class ShardTable(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """How many runs there are by (status, state)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that payloads of a run are sealed under.
+
+    id: tells the keys of a run apart; letters, digits, `-` and `_`. secret: 32 bytes.
+    """
+
+    id: str
+    secret: bytes = field(repr=False)
+
+
+class KeyProvider(Protocol):
+    """The keys of runs, for workflows that encrypt.
+
+    A run mostly has one key. It has several if several processes had to seal something for it
+    before they knew of each other's. Each sealed payload names its key, so all of them count.
+    """
+
+    async def obtain(self, workflow: str, foreign_id: str, run_id: str) -> Key:
+        """A key to seal with: one that the run has, or else a new one.
+
+        It is durable before this returns, so that nothing is ever sealed under a key that can
+        be lost. Raises KeyDestroyed once this process can know that the run's keys were
+        destroyed. A process that can't know may add one still: it opens nothing, and is
+        destroyed too.
+        """
+
+    async def get(self, workflow: str, foreign_id: str, run_id: str, key_id: str) -> Key | None:
+        """The key of that id, whichever process has made it; None if there is none any more."""
+
+    async def destroy(self, workflow: str, foreign_id: str, run_id: str) -> None:
+        """Destroy all keys that the run has, and any that it will be given.
+
+        Durable once it returns, and harmless to repeat.
+        """

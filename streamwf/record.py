@@ -14,15 +14,27 @@ class State(StrEnum):
     PAUSED = "PAUSED"
     COMPLETED = "COMPLETED"
     CANCELLED = "CANCELLED"
+    DATA_DELETION_REQUESTED = "DATA_DELETION_REQUESTED"
+    DATA_DELETED = "DATA_DELETED"
 
+
+#: The kinds of inner runs, which the engine itself has in a workflow's log: schedules, connectors,
+#: and the callbacks that came before whom they are for.
+SCHEDULE, CONNECTOR, MAILBOX, CORRELATION = "schedule", "connector", "mailbox", "correlation"
+MAIL = frozenset({MAILBOX, CORRELATION})
+INNER = frozenset({SCHEDULE, CONNECTOR}) | MAIL
+
+NOTHING = msgspec.Raw(b"null")
 
 #: The one table of the life cycle; everything that changes a state asks it.
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.INITIATED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),
     State.RUNNING: frozenset({State.COMPLETED, State.PAUSED, State.CANCELLED}),
     State.PAUSED: frozenset({State.RUNNING, State.CANCELLED}),
-    State.COMPLETED: frozenset(),
-    State.CANCELLED: frozenset(),
+    State.COMPLETED: frozenset({State.DATA_DELETION_REQUESTED}),
+    State.CANCELLED: frozenset({State.DATA_DELETION_REQUESTED}),
+    State.DATA_DELETION_REQUESTED: frozenset({State.DATA_DELETED}),
+    State.DATA_DELETED: frozenset({State.DATA_DELETION_REQUESTED}),
 }
 
 #: States of a run that is in progress: there is at most one for each foreign id.
@@ -48,14 +60,64 @@ class Timer(msgspec.Struct, frozen=True, array_like=True):
     attempt: int = 0
 
 
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """A callback that was accepted and waits to be answered.
+
+    id: of the event that brought it. name: of the callback; empty for the only one there is.
+    due_at: when it is next looked at. until: when it stops waiting to be wanted.
+    payload, bytes64: what came: JSON, or bytes in base64.
+    attempt: how many times in a row the callback has failed.
+    """
+
+    id: str
+    name: str
+    due_at: datetime
+    until: datetime
+    payload: msgspec.Raw
+    bytes64: str = ""
+    attempt: int = 0
+
+
+class DueHook(msgspec.Struct, frozen=True, array_like=True):
+    """A hook that is to run. on: what it is for. attempt: how often in a row it has failed."""
+
+    on: str
+    due_at: datetime
+    attempt: int = 0
+
+
+class Child(msgspec.Struct, frozen=True, array_like=True):
+    """A run that a step has started. state: as it ended; empty while it is in progress.
+
+    cascade: whether it is cancelled with its parent.
+    """
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    state: str = ""
+    status: str = ""
+    reason: str = ""
+    object: msgspec.Raw = NOTHING
+    cascade: bool = False
+
+
+class Target(msgspec.Struct, frozen=True, array_like=True):
+    """A run that a correlation value leads to."""
+
+    foreign_id: str
+    run_id: str
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A run as its events have left it.
 
+    kind: what it is a run of: empty for the workflow itself; else one of `INNER`.
     status: the name of the enum's member.
     version: the number of events that have changed the run; each result of a step names the
         version that it was computed from, and folds only if nothing it should know came since.
-    lag: how many of the last events no result in flight needs to know: timers that were answered
-        and left all else as it was.
+    lag: how many of the last events no result in flight needs to know: timers and callbacks that
+        were answered and left all else as it was.
     object: the user's object as JSON; decoded only when a step needs it.
     due_at: when the step at `status` is to run; None while the run waits for something else.
     skipped: whether the step has said that it waits for something else; a resumption wakes it.
@@ -64,13 +126,23 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     attempt: how many times in a row the step has failed.
     since: the version at which the step's present try began; its attempts share it.
     resume_at: when a paused run resumes by itself.
+    forget_at: when a run that has ended leaves the tables.
     offsets: where its events are in the log, the most recent `MAX_OFFSETS` of them.
     requests: the ids of the latest requests from outside that it has accepted, so that one
         that is read twice counts once.
+    calls: callbacks that wait to be answered.
+    hooks: hooks that are to run.
+    waits: for which of its children the step at `status` waits: all, any or each.
+    children: the runs that it has started, but for those that a step has waited for.
+    parent: the run that started it, as `workflow/run id/foreign id`.
+    origin: the run that it was forked from, as `run id@version`.
+    correlations: the values by which the callbacks of its status are known outside, packed.
+    targets: of a correlation value: the runs that it leads to.
     """
 
     foreign_id: str
     run_id: str
+    kind: str = ""
     status: str
     state: State
     version: int
@@ -87,12 +159,48 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     reason: str = ""
     timers: tuple[Timer, ...] = ()
     resume_at: datetime | None = None
+    forget_at: datetime | None = None
     offsets: tuple[int, ...] = ()
     requests: tuple[str, ...] = ()
+    calls: tuple[Call, ...] = ()
+    hooks: tuple[DueHook, ...] = ()
+    waits: str = ""
+    children: tuple[Child, ...] = ()
+    parent: str = ""
+    origin: str = ""
+    correlations: str = ""
+    targets: tuple[Target, ...] = ()
 
 
 MAX_OFFSETS = 256
-MAX_REQUESTS = 8
+MAX_REQUESTS = 128
+MAX_CALLS = 100
+#: How many runs one correlation value leads to.
+MAX_TARGETS = 1_000
+MAX_CHILDREN = 2_000
+#: Bytes that the callbacks which wait at a run have in all, and its children's objects. A row that
+#: is too large for the changelog could never be written.
+MAX_HELD = 1_000_000
+
+#: Between a foreign id and the run id in the key of a run that is not its latest.
+SEPARATOR = "\0"
+
+#: What the keys of inner runs begin with. No foreign id begins with a control character.
+INNER_PREFIX = "\x01"
+
+#: The first key of a run of the workflow itself.
+FIRST_KEY = " "
+
+
+def has_room(held: int, more: int) -> bool:
+    """Whether a run that holds so many bytes of others can hold more. Something alone it can."""
+    return not held or held + more <= MAX_HELD
+
+
+def row_key(kind: str, foreign_id: str) -> str:
+    """The key of the latest run of a foreign id."""
+    return f"{INNER_PREFIX}{kind}{SEPARATOR}{foreign_id}" if kind else foreign_id
+
 
 encode_record = msgspec.json.Encoder().encode
 decode_record = msgspec.json.Decoder(Record).decode

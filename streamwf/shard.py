@@ -8,10 +8,8 @@ Whoever drives the shard (a host) reads the log into `fold`, appends what `take_
 out, makes checkpoints durable, and calls `tick`.
 """
 
-import heapq
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +18,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .agenda import entries
+from .connections import unmade
+from .connector import MARK
 from .definition import Workflow
 from .dispatch import Dispatcher
+from .emit import Emission, emissions, handed_on, handed_over, needed_no_more, refused
 from .errors import (
     LiveRunsInUnknownStatus,
     NotReady,
@@ -29,19 +30,31 @@ from .errors import (
     RequestRefused,
     UnreadableRecord,
 )
-from .events import REJECTED, REQUESTS, TRIGGER, Event, decode_event, encode_event
-from .execute import Executor, rejected_trigger
+from .events import (
+    CALLBACK,
+    REJECTED,
+    RELEASED,
+    REQUESTS,
+    TRIGGER,
+    Event,
+    decode_event,
+    encode_event,
+)
+from .execute import Inner, rejected_trigger, unwanted
 from .fold import Verdict, fold
-from .ports import Change, Checkpoint, Clock, LogRecord, ShardTable
-from .record import LIVE, Record, State
+from .lanes import Paces
+from .objects import has_own_key
+from .ports import Checkpoint, Clock, LogRecord, ShardTable
+from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, row_key
+from .rows import Rows, archive_key
+from .schedules import made_sure_of, undeclared
+from .sealing import executor_of
 from .timetable import Timetable
-from .waiting import Waiting
+from .vault import Vault
+from .waiting import Answer, Waiting
 
 #: Jobs that wait for a runner before the log is read more slowly than it could be.
 MAX_QUEUED = 20_000
-
-#: Between a foreign id and the run id in the key of a run that is not its latest.
-SEPARATOR = "\0"
 
 
 class Append(NamedTuple):
@@ -53,12 +66,16 @@ class Append(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """A record that does not belong here. reason: why; None for one that is only forwarded."""
+    """A record for another place, from the record at `offset` of the log.
+
+    workflow: for whose log it is; None if it is for the dead letters, with the reason.
+    """
 
     key: bytes | None
     value: bytes
     offset: int
-    reason: str | None
+    workflow: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +87,15 @@ class Limits:
 
 _ACCEPTED = Verdict.ACCEPTED
 
+#: What becomes of an event that has done, or will do, what it is for.
+_HEEDED = frozenset({Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.HANDED_ON})
 
-def archive_key(record: Record) -> str:
-    """The key of a run that is not the latest of its foreign id."""
-    return f"{record.foreign_id}{SEPARATOR}{record.run_id}"
+#: What brings a run and its mailbox together, by kind and type.
+_MEET = (("", TRIGGER), (MAILBOX, CALLBACK))
+
+
+def _has_own_key(event: Event) -> bool:
+    return has_own_key(event.data, event.data_base64)
 
 
 class Shard:
@@ -83,6 +105,9 @@ class Shard:
     misplaced: tells whether a foreign id belongs to another partition.
     may_start: whether a step may be started now; None for always.
     wake: called when there is something to append.
+    inner: what does the work of inner runs, by their kind.
+    paces: what paces the steps of the process; of this shard alone, unless given.
+    vault: seals and opens what runs carry; None for a workflow that does not encrypt.
     """
 
     def __init__(
@@ -98,6 +123,9 @@ class Shard:
         misplaced: Callable[[str], bool],
         limits: Limits,
         may_start: Callable[[], bool] | None = None,
+        inner: Mapping[str, Inner] | None = None,
+        paces: Paces | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -114,18 +142,22 @@ class Shard:
         self._wake = wake
         self._misplaced = misplaced
         self._limits = limits
-        self._changes: dict[str, Change] = {}
-        self._writing: dict[str, Change] = {}
+        self.rows = Rows(table)
         self._under_way = False
-        self._run_ids: dict[str, str] = {}
         self._appends: list[Append] = []
         self._asides: list[Aside] = []
-        self._timetable = Timetable(table, self.latest)
+        self._timetable = Timetable(table, self.rows.get)
+        self._paces = paces or Paces(clock)
         self.dispatcher = Dispatcher(
-            Executor(workflow, clock, threads, limits.max_record_bytes),
+            executor_of(vault)(
+                workflow, clock, threads, max_bytes=limits.max_record_bytes, inner=inner
+            ),
             self._result,
             self._recheck,
             may_start,
+            shard=partition,
+            lookup=self.lookup,
+            paces=self._paces,
         )
 
     # ---- folding
@@ -150,29 +182,47 @@ class Shard:
                 timestamp_ms=record.timestamp,
                 limit=self._limits.max_record_bytes,
             )
-            key, known = self._named(event)
             if event.type in REQUESTS and self._elsewhere(record, event):
                 return
+            event, key, known = self._addressed(event)
             after, verdict = fold(known, event, record.offset)
         except (UnreadableRecord, RecordTooLarge, RequestRefused) as error:
             self._put_aside(record, str(error))
             return
         self.verdicts[event.type, verdict] += 1
-        if verdict is _ACCEPTED and after is not None:
-            self._apply(key, known, after, event, now)
-        self.waiting.judged(event.id, verdict, after)
+        if verdict is _ACCEPTED:
+            self._apply(key, known, after, event, now, record.offset)
+        elif event.type == TRIGGER and event.parent and verdict is Verdict.RUN_IN_PROGRESS:
+            why = f"{event.subject!r} has a run in progress"
+            self._emit(refused(self.workflow.name, event, why), record.offset)
+        elif event.type == CALLBACK and verdict is not Verdict.DUPLICATE and _has_own_key(event):
+            self._emit(needed_no_more(self.workflow.name, [event.id], event), record.offset)
+        elif verdict is Verdict.HANDED_ON:
+            self._emit(handed_over(self.workflow.name, event), record.offset)
+        if verdict not in _HEEDED and event.id.startswith(MARK):
+            self._put_aside(record, f"{event.type} of a connector refused: {verdict}")
+        self.waiting.judged(event.id, Answer(verdict, after, event))
 
-    def _named(self, event: Event) -> tuple[str, Record | None]:
-        """The run that an event is judged by, and its key."""
-        foreign_id = event.subject
-        latest = self._get(foreign_id)
-        if latest is None or not event.runid or latest.run_id == event.runid:
-            return foreign_id, latest
-        key = f"{foreign_id}{SEPARATOR}{event.runid}"
-        earlier = self._get(key)
+    def _addressed(self, event: Event) -> tuple[Event, str, Record | None]:
+        """The event, the key of the run that it is judged by, and that run."""
+        key = row_key(event.kind, event.subject)
+        latest = self.rows.get(key)
+        if not event.runid:
+            # What an ended run has taken already is not kept for the next one.
+            absent = latest is None or (
+                latest.state not in LIVE and event.id not in latest.requests
+            )
+            if absent and event.type == CALLBACK and not event.kind and event.until is not None:
+                return self._addressed(msgspec.structs.replace(event, kind=MAILBOX))
+            return event, key, latest
+        if (latest is not None and latest.run_id == event.runid) or event.kind in MAIL:
+            return event, key, latest
+        # The latest may be forgotten before an earlier one is.
+        archived = f"{key}{SEPARATOR}{event.runid}"
+        earlier = self.rows.get(archived)
         if earlier is None and event.type == TRIGGER:
-            return foreign_id, latest
-        return key, earlier
+            return event, key, latest
+        return event, archived, earlier
 
     def _elsewhere(self, record: LogRecord, event: Event) -> bool:
         if not self._misplaced(event.subject):
@@ -180,81 +230,112 @@ class Shard:
         if event.forwarded:
             raise UnreadableRecord(why="it was forwarded, and is still in the wrong partition")
         value = encode_event(msgspec.structs.replace(event, forwarded=True))
-        self._asides.append(Aside(event.subject.encode(), value, record.offset, None))
+        here = self.workflow.name
+        self._asides.append(Aside(event.subject.encode(), value, record.offset, here))
         self._wake()
         return True
 
     def _put_aside(self, record: LogRecord, reason: str) -> None:
         self.set_aside += 1
-        self._asides.append(Aside(record.key, record.value or b"", record.offset, reason))
+        aside = Aside(record.key, record.value or b"", record.offset, reason=reason)
+        self._asides.append(aside)
         self._wake()
 
     def _apply(
-        self, key: str, before: Record | None, after: Record, event: Event, now: datetime
+        self,
+        key: str,
+        before: Record | None,
+        after: Record | None,
+        event: Event,
+        now: datetime,
+        offset: int,
     ) -> None:
-        if event.type == TRIGGER:
-            self._run_ids[after.run_id] = after.foreign_id
-            if before is not None:
-                self._change(archive_key(before), None, before)
-        self._change(key, before, after)
+        if event.type == TRIGGER and before is not None:
+            archived = archive_key(before)
+            self.rows.change(archived, None, before)
+            if self.live:
+                self._plan(archived, before, now)
+        self.rows.change(key, before, after)
+        for emission in emissions(self.workflow, before, after, event):
+            self._emit(emission, offset)
+        if event.subject in self.rows.mailboxes and (event.kind, event.type) in _MEET:
+            self._deliver_mail(event, offset)
+        if event.type == RELEASED and event.reason and before is not None:
+            self._bury_calls(before, event)
+        if before is not None and (event.call or before.calls):
+            self._tell_callers(before, after, event)
+        if self.live and before is not None and event.type != TRIGGER:
+            self.dispatcher.settled(before, after)
+        if after is None:
+            return
+        if event.type == REJECTED:
+            self._bury(after, event)
         if self.live:
-            if before is not None:
-                self.dispatcher.settled(before, after)
-            self._plan(after, now)
-            if event.type == REJECTED:
-                self._bury(after, event)
+            self._plan(key, after, now)
         self.waiting.changed(after)
 
-    def _change(self, key: str, before: Record | None, after: Record) -> None:
-        change = self._changes.get(key)
-        self._changes[key] = Change(key, before if change is None else change.before, after)
+    def _emit(self, emission: Emission, offset: int) -> None:
+        value = encode_event(emission.event)
+        key = emission.event.subject.encode()
+        self._asides.append(Aside(key, value, offset, emission.workflow))
+        self._wake()
+
+    def _deliver_mail(self, event: Event, offset: int) -> None:
+        """What came before a run goes to it, be it that the run has come now, or the mail."""
+        key = row_key(MAILBOX, event.subject)
+        run, mailbox = self.rows.get(event.subject), self.rows.get(key)
+        if run is None or run.state not in LIVE or mailbox is None:
+            return
+        self.rows.change(key, mailbox, None)
+        if self.live:
+            self.dispatcher.settled(mailbox, None)
+        target = Target(run.foreign_id, run.run_id)
+        for emission in handed_on(self.workflow.name, mailbox, target, event):
+            self._emit(emission, offset)
+
+    def _tell_callers(self, before: Record, after: Record | None, event: Event) -> None:
+        """Those who wait for the answer to a callback hear it; or that it was left unanswered."""
+        left = set() if after is None else {call.id for call in after.calls}
+        for call in before.calls:
+            if call.id == event.call:
+                self.waiting.answered(call.id, Answer(_ACCEPTED, after, event))
+            elif call.id not in left:
+                self.waiting.answered(call.id, Answer(Verdict.STATE_FORBIDS, after, event))
 
     def _bury(self, record: Record, event: Event) -> None:
         self.set_aside += 1
         value = encode_event(rejected_trigger(record, event))
-        self._asides.append(
-            Aside(record.foreign_id.encode(), value, record.offsets[0], event.reason)
-        )
+        key = record.foreign_id.encode()
+        self._asides.append(Aside(key, value, record.offsets[0], reason=event.reason))
+
+    def _bury_calls(self, mailbox: Record, event: Event) -> None:
+        """What waited for too long."""
+        for call in mailbox.calls:
+            if call.id in event.call.split():
+                self.set_aside += 1
+                value = encode_event(unwanted(mailbox, call, event))
+                key = mailbox.foreign_id.encode()
+                self._asides.append(Aside(key, value, mailbox.offsets[0], reason=event.reason))
+                self._wake()
 
     # ---- reading
 
     def latest(self, foreign_id: str) -> Record | None:
         """The latest run of a foreign id."""
-        return self._get(foreign_id)
+        return self.rows.get(foreign_id)
 
     def lookup(self, run_id: str) -> Record | None:
         """The run of that id, whether it is the latest of its foreign id or not."""
-        foreign_id = self._run_ids.get(run_id) or self.table.foreign_id_of(run_id)
-        if foreign_id is None:
-            return None
-        latest = self.latest(foreign_id)
-        if latest is not None and latest.run_id == run_id:
-            return latest
-        return self._get(f"{foreign_id}{SEPARATOR}{run_id}")
+        found = self.rows.lookup(run_id)
+        return None if found is None else found[1]
 
     def scan(self, start: str) -> Iterator[tuple[str, Record]]:
         """All runs in the order of their keys, from `start` on, as they are now."""
-        fresh = {key: change.after for key, change in self._writing.items() if key >= start}
-        fresh |= {key: change.after for key, change in self._changes.items() if key >= start}
-        recent = ((key, fresh[key]) for key in sorted(fresh))
-        stored = ((key, row) for key, row in self.table.scan(start) if key not in fresh)
-        for key, row in heapq.merge(recent, stored, key=lambda item: item[0]):
-            if row is not None:
-                yield key, row
+        return self.rows.scan(start)
 
     def counts(self) -> Counter[tuple[str, str]]:
         """How many runs there are by (status, state), as they are now."""
-        found: Counter[tuple[str, str]] = Counter(self.table.counts())
-        for change in itertools.chain(self._writing.values(), self._changes.values()):
-            if change.before is not None:
-                found[change.before.status, change.before.state] -= 1
-            if change.after is not None:
-                found[change.after.status, change.after.state] += 1
-        return found
-
-    def _get(self, key: str) -> Record | None:
-        change = self._changes.get(key) or self._writing.get(key)
-        return self.table.get(key) if change is None else change.after
+        return self.rows.counts()
 
     # ---- what is due
 
@@ -268,28 +349,44 @@ class Shard:
         self._check_statuses()
         self.live = True
         now = self._clock.now()
-        for change in (*self._writing.values(), *self._changes.values()):
-            record = self._get(change.key)
+        for change in tuple(self.rows.unwritten()):
+            record = self.rows.get(change.key)
             if record is not None:
-                self._plan(record, now)
+                self._plan(change.key, record, now)
+        self._make_sure_of_connectors(now)
+        self._make_sure_of_schedules(now)
         self.scan_agenda(now)
         self.tick(now)
 
+    def _make_sure_of_connectors(self, now: datetime) -> None:
+        for event in unmade(self.workflow, self.rows.get, self._misplaced, now):
+            self._appends.append(Append(event.subject.encode(), encode_event(event)))
+            self._wake()
+
+    def _make_sure_of_schedules(self, now: datetime) -> None:
+        for event in made_sure_of(self.workflow, self.rows.get, self._misplaced, now):
+            self._appends.append(Append(event.subject.encode(), encode_event(event)))
+            self._wake()
+        for name in undeclared(self.workflow, self.rows.scan):
+            self._paces.tell("schedule_not_declared", workflow=self.workflow.name, schedule=name)
+
     def _check_statuses(self) -> None:
-        known = self.workflow.status_type.__members__
+        workflow = self.workflow
+        known = workflow.status_type.__members__
         for (status, state), count in self.counts().items():
-            lost = count and state in LIVE and status not in known and state != State.INITIATED
+            unknown = workflow.current(status) not in known
+            lost = count and state in LIVE and unknown and state != State.INITIATED
             if lost and status:
                 raise LiveRunsInUnknownStatus(
-                    workflow=self.workflow.name, status=status, count=count
+                    workflow=workflow.name, status=status, count=count
                 )
 
-    def _plan(self, record: Record, now: datetime) -> None:
+    def _plan(self, key: str, record: Record, now: datetime) -> None:
         for entry in entries(record):
             if entry.due_at <= now:
                 self.dispatcher.offer(record, entry.kind, entry.name)
             else:
-                self._timetable.add(record.foreign_id, entry)
+                self._timetable.add(key, entry)
 
     def tick(self, now: datetime) -> None:
         """Run what has come due."""
@@ -303,10 +400,10 @@ class Shard:
         if self.live and not self.busy:
             self._timetable.scan(now)
 
-    def _recheck(self, foreign_id: str) -> None:
-        record = self.latest(foreign_id)
-        if record is not None and self.open:
-            self._plan(record, self._clock.now())
+    def _recheck(self, record: Record) -> None:
+        found = self.rows.lookup(record.run_id)
+        if found is not None and self.open:
+            self._plan(*found, self._clock.now())
 
     def _result(self, record: Record, event: Event) -> None:
         if self.open:
@@ -314,6 +411,11 @@ class Shard:
             self._wake()
 
     # ---- what the host takes and gives back
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to append here or elsewhere."""
+        return bool(self._appends or self._asides)
 
     def take_appends(self) -> list[Append]:
         taken, self._appends = self._appends, []
@@ -333,42 +435,37 @@ class Shard:
     def checkpoint(self) -> Checkpoint | None:
         """What has changed since the last one; None if nothing has, or one is under way.
 
-        Its asides must be durable before it is. It has to be answered by `committed` or `failed`.
+        The asides that are taken just before must be durable before it is. It has to be answered by
+        `committed` or `failed`.
         """
         if self._under_way or self._asides or self.position == self.checkpointed:
             return None
         self._under_way = True
-        self._writing, self._changes = self._changes, {}
         self._timetable.writing()
-        return Checkpoint(list(self._writing.values()), self.position)
+        return Checkpoint(self.rows.take(), self.position)
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """The table holds the checkpoint."""
-        for change in checkpoint.changes:
-            if change.after is not None:
-                self._run_ids.pop(change.after.run_id, None)
+        self.rows.written(checkpoint)
         self.checkpointed = checkpoint.position
-        self._writing, self._under_way = {}, False
+        self._under_way = False
         self._timetable.written()
 
     def failed(self, checkpoint: Checkpoint) -> None:
         """Its rows go back among those that wait for a checkpoint."""
-        for change in checkpoint.changes:
-            newer = self._changes.get(change.key)
-            after = change.after if newer is None else newer.after
-            self._changes[change.key] = Change(change.key, change.before, after)
-        self._writing, self._under_way = {}, False
+        self.rows.not_written(checkpoint)
+        self._under_way = False
         self._timetable.not_written()
 
     @property
     def changed(self) -> int:
         """How many rows wait for a checkpoint."""
-        return len(self._changes)
+        return self.rows.changed
 
     @property
     def busy(self) -> bool:
         """Whether so much waits for a runner that reading on would only pile up more."""
-        return self.dispatcher.queued > MAX_QUEUED
+        return self.dispatcher.backlog > MAX_QUEUED
 
     async def close(self, grace: float) -> None:
         """Stop dispatching. The next owner derives anew from the rows what was in progress."""

@@ -12,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, NoReturn, TypeVar
 
-from .agenda import Entry, entries
-from .client import Client, LocalGateway, RunInfo
+from .agenda import Entry, Kind, entries
+from .client import Client
 from .definition import Run, Workflow
 from .embedded import EmbeddedHost
 from .errors import AwaitFailed, DeadlineExceeded
+from .gateway import LocalGateway
 from .operations import Operations
 from .record import Record
+from .run_info import RunInfo
 from .shard import Shard
 from .views import EventView, TimerView
 
@@ -101,17 +103,26 @@ async def engine(
     *workflows: Workflow[Any, Any],
     clock: SteppedClock | None = None,
     patience: timedelta = PATIENCE,
+    former: "Engine | None" = None,
 ) -> AsyncIterator["Engine"]:
     """Run workflows in this process, in memory, on a clock that stands still.
 
     patience: how long, by the machine's clock, to wait for what is due at one instant.
+    former: an engine that has ended: its runs go on here, by the definitions that are given now,
+        at the time at which it ended.
 
-    Raises InvalidDefinition.
+    Raises InvalidDefinition, and LiveRunsInUnknownStatus if a former run is at a status that is
+    gone.
     """
-    clock = clock or SteppedClock()
-    host = EmbeddedHost(*workflows, clock=clock)
-    await host.start()
+    clock = clock or SteppedClock(former.clock.now() if former else START)
+    host = EmbeddedHost(
+        *workflows,
+        clock=clock,
+        logs=former.host.logs if former else None,
+        key_provider=former.host.key_provider if former else None,
+    )
     try:
+        await host.start()
         yield Engine(host, clock, patience)
     finally:
         await host.stop(GRACE)
@@ -177,6 +188,26 @@ class Engine:
         __tracebackhide__ = True
         await self.settle()
         return await self._now(run)
+
+    async def callback_when(
+        self,
+        run: RunInfo[ObjectT, StatusT],
+        status: StatusT,
+        name: str,
+        payload: object = None,
+        *,
+        key: str | None = None,
+    ) -> RunInfo[ObjectT, StatusT]:
+        """Call a run back once it is at the status, and return it once all is done that is due.
+
+        name, payload, key: as for `Client.callback`, which also says what is raised.
+        Raises AssertionError as soon as nothing is left that could lead to the status.
+        """
+        __tracebackhide__ = True
+        await self.await_status(run, status)
+        workflow = self._workflow(run)
+        await self.client.callback(workflow, name, payload, run_id=run.run_id, key=key)
+        return await self.get(run)
 
     # ---- expecting
 
@@ -247,16 +278,33 @@ class Engine:
             # Set as long as a shard has something to append, or the log something to fold.
             not self.host.logs[shard.workflow.name].grown.is_set()
             and shard.checkpointed == len(self.host.logs[shard.workflow.name].records)
-            and not shard.dispatcher.queued
+            and not shard.dispatcher.backlog
             and not shard.dispatcher.running
-            and not shard.table.due(_BEGINNING, self.clock.now() + _MICROSECOND, 1)
+            and not self._overdue(shard)
             for shard in self._shards()
         )
 
+    def _overdue(self, shard: Shard) -> bool:
+        """Whether something is due but for the steps that are held back."""
+        now, held_back = self.clock.now(), shard.dispatcher.held_back()
+        for _, key in shard.table.due(_BEGINNING, now + _MICROSECOND, len(held_back) + 1):
+            record = shard.rows.get(key)
+            if record is None or record.run_id not in held_back:
+                return True
+            if any(due.kind is not Kind.STEP for due in entries(record) if due.due_at <= now):
+                return True
+        return False
+
     def _next_due(self, until: datetime) -> datetime | None:
         """When the first is due of what waits until then. All that is due now was done."""
-        after, end = self.clock.now() + _MICROSECOND, until + _MICROSECOND
-        due = [found[0][0] for shard in self._shards() if (found := shard.table.due(after, end, 1))]
+        now = self.clock.now()
+        after, end = now + _MICROSECOND, until + _MICROSECOND
+        due = []
+        for shard in self._shards():
+            due += [due_at for due_at, _ in shard.table.due(after, end, 1)[:1]]
+            goes_on = shard.dispatcher.next_due(now)
+            if goes_on is not None and goes_on <= until:
+                due.append(goes_on)
         return min(due, default=None)
 
     def _unsettled(self) -> str:
@@ -314,7 +362,9 @@ class Engine:
     def _entry(self, shard: Shard, record: Record, entry: Entry) -> str:
         status = record.status or shard.workflow.start_name
         what = f"{entry.kind} {entry.name}".rstrip()
-        return f"{what} at {status}, due {self._when(entry.due_at)}"
+        held_back = entry.kind is Kind.STEP and record.run_id in shard.dispatcher.held_back()
+        why = ", held back by its rate or its breaker" if held_back else ""
+        return f"{what} at {status}, due {self._when(entry.due_at)}{why}"
 
     def _event(self, event: EventView) -> str:
         parts = [f"{event.version:>3}", self._when(event.time), f"{event.type:<9}", event.status]

@@ -24,30 +24,30 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Timetable:
-    """What comes due next in a shard. latest: gives the latest run of a foreign id."""
+    """What comes due next in a shard. get: gives the row of a key."""
 
-    def __init__(self, table: ShardTable, latest: Callable[[str], Record | None]) -> None:
+    def __init__(self, table: ShardTable, get: Callable[[str], Record | None]) -> None:
         self._table = table
-        self._latest = latest
+        self._get = get
         self._horizon = _BEGINNING
         self._heap: list[tuple[datetime, int, str, Kind, str]] = []
         self._numbers = itertools.count()
         self._unwritten: list[tuple[datetime, str]] = []
         self._writing: list[tuple[datetime, str]] = []
 
-    def add(self, foreign_id: str, entry: Entry) -> None:
+    def add(self, key: str, entry: Entry) -> None:
         """Note an entry of a run that has just been folded and is due in the future."""
         if entry.due_at < self._horizon:
-            self._push(foreign_id, entry)
+            self._push(key, entry)
         else:
-            self._unwritten.append((entry.due_at, foreign_id))
+            self._unwritten.append((entry.due_at, key))
 
     def due(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
         """Take out what has come due, leaving out what does not hold any more."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            due_at, _, foreign_id, kind, name = heapq.heappop(heap)
-            record = self._latest(foreign_id)
+            due_at, _, key, kind, name = heapq.heappop(heap)
+            record = self._get(key)
             if record is not None and Entry(due_at, kind, name) in entries(record):
                 yield record, kind, name
 
@@ -60,25 +60,25 @@ class Timetable:
         if len(found) >= DUE_LIMIT:
             until = found[-1][0] + timedelta(microseconds=1)
         found += (
-            (due_at, foreign_id)
-            for due_at, foreign_id in (*self._writing, *self._unwritten)
+            (due_at, key)
+            for due_at, key in (*self._writing, *self._unwritten)
             if self._horizon <= due_at < until
         )
-        for due_at, foreign_id in found:
-            self._hold(due_at, foreign_id)
+        for due_at, key in found:
+            self._hold(due_at, key)
         self._horizon = until
 
-    def _hold(self, due_at: datetime, foreign_id: str) -> None:
-        record = self._latest(foreign_id)
+    def _hold(self, due_at: datetime, key: str) -> None:
+        record = self._get(key)
         if record is not None:
             for entry in entries(record):
                 # The table knows no time before the beginning.
                 if max(entry.due_at, _BEGINNING) == due_at:
-                    self._push(foreign_id, entry)
+                    self._push(key, entry)
 
-    def _push(self, foreign_id: str, entry: Entry) -> None:
+    def _push(self, key: str, entry: Entry) -> None:
         heapq.heappush(
-            self._heap, (entry.due_at, next(self._numbers), foreign_id, entry.kind, entry.name)
+            self._heap, (entry.due_at, next(self._numbers), key, entry.kind, entry.name)
         )
 
     # ---- in step with the shard's checkpoints

@@ -1,16 +1,33 @@
 """What is told about workflows and runs: over HTTP, by the client, on the command line."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import UNSET
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from .events import Event
+from .errors import InvalidQuery
+from .events import MAX_FOREIGN_ID, Event
 from .record import Failure, Record, State
 
 MAX_PAGE = 1_000
+
+#: Runs that one request steers at most.
+MAX_BULK = 500
+
+#: Values of one field of a filter, fields that are searched, and characters of a value.
+MAX_VALUES = 20
+MAX_VALUE = 500
+
+#: Seconds that a callback may wait: a year.
+LONGEST_WAIT = 366 * 86_400.0
+
+#: What can be done to a run from outside.
+Action = Literal["pause", "resume", "cancel", "retry", "delete"]
+
+#: What runs are listed by; the greatest first with a `-`.
+Order = Literal["foreign_id", "-foreign_id", "created", "-created", "updated", "-updated"]
 
 
 class View(BaseModel):
@@ -21,6 +38,27 @@ class Request(BaseModel):
     """What is asked. Nothing in it may go unheeded."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Raises InvalidQuery, naming each field that can't be read."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise unread(error) from None
+
+
+def unread(error: ValidationError) -> InvalidQuery:
+    """The error that says what of a request can't be read."""
+    wrong = [
+        {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return InvalidQuery(
+        field=", ".join(item["field"] for item in wrong),
+        why="; ".join(item["message"] for item in wrong),
+        errors=wrong,
+    )
 
 
 class ErrorView(View):
@@ -38,8 +76,51 @@ class TimerView(View):
     due_at: datetime
 
 
+class HeldView(View):
+    """A step that its breaker holds for all runs.
+
+    until: when one run is tried; past while it is being tried. failures: in a row, up to now.
+    reason: the last of them.
+    """
+
+    until: datetime
+    failures: int
+    reason: str = ""
+
+
+class CallView(View):
+    """A callback that was accepted and waits. due_at: when it is next looked at.
+
+    until: how long it waits to be wanted. attempt: how often in a row it has failed.
+    """
+
+    id: str
+    name: str
+    due_at: datetime
+    until: datetime
+    attempt: int = 0
+
+
+class ChildView(View):
+    """A run that this one has started. state: as it ended; None while it is in progress."""
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    state: State | None = None
+    status: str = ""
+    reason: str = ""
+
+
 class RunView(View):
-    """A run as it is. due_at: when its step runs next. resume_at: when a pause ends by itself."""
+    """A run as it is.
+
+    due_at: when its step runs next. resume_at: when a pause ends by itself.
+    forget_at: when it leaves the tables. callbacks: those that wait. hooks: those that are to run.
+    parent: the run that started it, as `workflow/run id/foreign id`. origin: the run that it was
+        forked from, as `run id@version`.
+    held_until: when another run is tried at its step, which is held for all; then it may go on.
+    """
 
     workflow: str
     foreign_id: str
@@ -56,6 +137,13 @@ class RunView(View):
     reason: str = ""
     timers: list[TimerView] = []
     resume_at: datetime | None = None
+    held_until: datetime | None = None
+    forget_at: datetime | None = None
+    callbacks: list[CallView] = []
+    hooks: list[str] = []
+    children: list[ChildView] = []
+    parent: str = ""
+    origin: str = ""
 
 
 class EventView(View):
@@ -69,6 +157,9 @@ class EventView(View):
     status: str = ""
     state: State | None = None
     timer: str = ""
+    call: str = ""
+    hook: str = ""
+    definition: str = ""
     due_at: datetime | None = None
     attempt: int = 0
     reason: str = ""
@@ -85,20 +176,90 @@ class History(View):
     events: list[EventView]
 
 
-class Page(View):
-    """Runs, by workflow and foreign id, the newest of each foreign id first.
+class Share(View):
+    """What several workers know together.
+
+    missing: the workers that did not answer, so that what they own is not in it.
+    """
+
+    missing: list[str] = []
+
+
+class Page(Share):
+    """Runs in the order that was asked for; of one foreign id, the newest first.
 
     cursor: where the next page begins; None on the last one.
-    missing: the workers that did not answer, so that their runs are not here.
     """
 
     runs: list[RunView]
     cursor: str | None = None
-    missing: list[str] = []
 
 
-class WorkflowView(View):
-    """A workflow. counts: how many runs there are, by status and state."""
+class Count(Share):
+    """How many runs fit a filter."""
+
+    count: int
+
+
+class Refusal(View):
+    """A run that was not changed, and why."""
+
+    run_id: str
+    foreign_id: str
+    workflow: str
+    why: str
+
+
+class Bulk(View):
+    """What became of a part of the runs that fit a filter.
+
+    matched: how many were looked at. changed: how many were changed.
+    cursor: where the next part begins; None after the last one.
+    """
+
+    matched: int
+    changed: int
+    refused: list[Refusal] = []
+    cursor: str | None = None
+
+
+Outcome = Literal["moved", "skipped", "paused", "cancelled", "kept", "duplicate"]
+
+
+class CallbackView(View):
+    """What came of a callback.
+
+    outcome: the run has moved on; the callback has answered `skip`; the run was paused or
+        cancelled by it; it is kept until it is wanted, the run is resumed, or it is tried again;
+        or it was a duplicate of one that was answered before.
+    run: as it is then; None while it waits for a run to come.
+    error: why it is tried again.
+    """
+
+    outcome: Outcome
+    run: RunView | None = None
+    error: ErrorView | None = None
+
+
+class Requested(View):
+    """A run that was requested."""
+
+    run_id: str
+
+
+class Correlated(View):
+    """The run that a correlation value leads to; none while there is none."""
+
+    foreign_id: str | None = None
+    run_id: str | None = None
+
+
+class WorkflowView(Share):
+    """A workflow.
+
+    counts: how many runs there are, by status and state.
+    held: the steps that are held for all runs, by status.
+    """
 
     name: str
     start: str
@@ -106,14 +267,13 @@ class WorkflowView(View):
     terminal: list[str]
     counts: dict[str, dict[str, int]]
     mermaid: str
-    missing: list[str] = []
+    held: dict[str, HeldView] = {}
 
 
-class Workflows(View):
+class Workflows(Share):
     """Every workflow, in the order of their names."""
 
     workflows: list[WorkflowView]
-    missing: list[str] = []
 
 
 class Trigger(Request):
@@ -137,18 +297,112 @@ class Steering(Request):
     key: str | None = None
 
 
-class Query(Request):
-    """A filter on runs. Several values of one field are alternatives."""
+_Text = Annotated[str, Field(max_length=MAX_VALUE)]
+_Texts = Annotated[list[_Text], Field(max_length=MAX_VALUES)]
+
+
+class Filter(Request):
+    """Which runs. Several values of one field are alternatives; all fields have to fit.
+
+    foreign_id: exactly this one. prefix: what the foreign id begins with.
+    created_after, updated_after: at that instant or later; created_before, updated_before:
+        earlier than that. They need a time zone.
+    search: fields of the object that the workflow says it is searched by, like `customer` or
+        `address.city`, and the values wanted there. A value is compared as text: numbers, true,
+        false and null as JSON writes them; of a list, one element has to fit.
+    """
 
     workflow: str | None = None
-    status: list[str] = []
-    state: list[State] = []
+    status: _Texts = []
+    state: Annotated[list[State], Field(max_length=MAX_VALUES)] = []
     foreign_id: str | None = None
+    prefix: Annotated[str, Field(max_length=MAX_FOREIGN_ID)] | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    updated_after: AwareDatetime | None = None
+    updated_before: AwareDatetime | None = None
+    search: Annotated[dict[_Text, _Texts], Field(max_length=MAX_VALUES)] = {}
+
+    def filter(self) -> "Filter":
+        """The filter alone, without what a query adds to it."""
+        return Filter.model_construct(**{name: getattr(self, name) for name in Filter.model_fields})
+
+    def parameters(self) -> dict[str, str | list[str]]:
+        """What it says as the parameters of a URL."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        fields = said.pop("search", {})
+        plain = {
+            name: value if isinstance(value, list) else str(value) for name, value in said.items()
+        }
+        return plain | {f"{SEARCH}{name}": values for name, values in fields.items()}
+
+
+#: What the parameter of a URL begins with that searches a field of the object.
+SEARCH = "search."
+
+
+class Query(Filter):
+    """A page of the runs that fit a filter, in an order."""
+
+    order: Order = "foreign_id"
     limit: int = Field(default=50, ge=1, le=MAX_PAGE)
     cursor: str | None = None
 
 
-def run_view(workflow: str, start: str, record: Record) -> RunView:
+class CallbackRequest(Request):
+    """An answer to a run that waits for it.
+
+    name: of the callback; the only one of the run's status, unless given.
+    foreign_id, run_id, correlation: which run: one of them; a run id only together with its
+        foreign id.
+    payload: as JSON. payload_base64: instead, for bytes.
+    key: makes a repeat harmless.
+    wait_for: how many seconds it may wait until it is wanted.
+    """
+
+    name: str = ""
+    foreign_id: str | None = None
+    run_id: str | None = None
+    correlation: str | None = None
+    payload: Any = None
+    payload_base64: str | None = None
+    key: str | None = None
+    wait_for: float = Field(default=0.0, ge=0, le=LONGEST_WAIT)
+
+
+class Fork(Request):
+    """A new run from what a run was at a version.
+
+    foreign_id: the same, unless given. key: makes a repeat harmless.
+    """
+
+    version: int
+    foreign_id: str | None = None
+    reason: str = ""
+    key: str | None = None
+
+
+class BulkSteering(Steering):
+    """What is to be done to the runs that fit a filter, and where to go on.
+
+    key: the same for all parts; makes a repeat harmless.
+    """
+
+    action: Action
+    query: Filter
+    limit: int = Field(default=100, ge=1, le=MAX_BULK)
+    cursor: str | None = None
+
+    def page(self) -> Query:
+        """The runs that it is about."""
+        return Query.model_construct(
+            **dict(self.query.filter()), limit=self.limit, cursor=self.cursor
+        )
+
+
+def run_view(
+    workflow: str, start: str, record: Record, held_until: datetime | None = None
+) -> RunView:
     """start: the name of the workflow's start, where a run is that was triggered without one."""
     return RunView(
         workflow=workflow,
@@ -166,6 +420,32 @@ def run_view(workflow: str, start: str, record: Record) -> RunView:
         reason=record.reason,
         timers=[TimerView(name=timer.name, due_at=timer.due_at) for timer in record.timers],
         resume_at=record.resume_at,
+        held_until=held_until,
+        forget_at=record.forget_at,
+        callbacks=[
+            CallView(
+                id=call.id,
+                name=call.name,
+                due_at=call.due_at,
+                until=call.until,
+                attempt=call.attempt,
+            )
+            for call in record.calls
+        ],
+        hooks=[hook.on for hook in record.hooks],
+        children=[
+            ChildView(
+                workflow=child.workflow,
+                foreign_id=child.foreign_id,
+                run_id=child.run_id,
+                state=State(child.state) if child.state else None,
+                status=child.status,
+                reason=child.reason,
+            )
+            for child in record.children
+        ],
+        parent=record.parent,
+        origin=record.origin,
     )
 
 
@@ -180,6 +460,9 @@ def event_view(offset: int, version: int, event: Event) -> EventView:
         status=event.status,
         state=event.state,
         timer=event.timer,
+        call=event.call,
+        hook=event.hook,
+        definition=event.definition,
         due_at=event.dueat or event.startat,
         attempt=event.attempt,
         reason=event.reason,

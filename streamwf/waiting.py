@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .fold import Verdict
+from .events import Event
 from .record import Record
+from .verdict import Verdict
+
+#: What tells the answer to a callback from the verdict on the event that brings it.
+_OUTCOME = "outcome of "
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request, and the run that it met."""
+    """What became of a request, the run that it met, and the event that says so."""
 
     verdict: Verdict
     record: Record | None
+    event: Event
 
 
 class Waiting:
@@ -51,12 +56,20 @@ class Waiting:
             if not watchers:
                 del self._watchers[run_id]
 
-    def judged(self, event_id: str, verdict: Verdict, record: Record | None) -> None:
+    def judged(self, event_id: str, answer: Answer) -> None:
         """An event was folded, or refused."""
         if self._answers:
             for future in self._answers.pop(event_id, ()):
                 if not future.done():
-                    future.set_result(Answer(verdict, record))
+                    future.set_result(answer)
+
+    def outcome(self, call: str) -> asyncio.Future[Answer]:
+        """What becomes of a callback that is about to be appended. call: its event's id."""
+        return self.answer(_OUTCOME + call)
+
+    def answered(self, call: str, answer: Answer) -> None:
+        """A callback was answered, or the run has ended without."""
+        self.judged(_OUTCOME + call, answer)
 
     def changed(self, record: Record) -> None:
         """An event has changed a run."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from sortedcontainers import SortedDict, SortedSet
 
 from streamwf.ports import Checkpoint
-from streamwf.record import Record
+from streamwf.record import Record, row_key
 from streamwf.tables import timers
 
 
@@ -18,29 +18,36 @@ class MemoryTable:
         self.position: int | None = None
         self._rows: SortedDict[str, Record] = SortedDict()
         self._timers: SortedSet[bytes] = SortedSet()
-        self._run_ids: dict[str, str] = {}
+        self._heads: dict[str, str] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Apply a checkpoint."""
         for change in checkpoint.changes:
             if change.before is not None:
-                self._timers.difference_update(timers.keys(change.before))
-                self._counts[change.before.status, change.before.state] -= 1
+                self._timers.difference_update(timers.keys(change.key, change.before))
+                self._count(change.before, -1)
             if change.after is None:
                 self._rows.pop(change.key, None)
+                if change.before is not None:
+                    self._heads.pop(change.before.run_id, None)
                 continue
             self._rows[change.key] = change.after
-            self._run_ids[change.after.run_id] = change.after.foreign_id
-            self._timers.update(timers.keys(change.after))
-            self._counts[change.after.status, change.after.state] += 1
+            after = change.after
+            self._heads[after.run_id] = row_key(after.kind, after.foreign_id)
+            self._timers.update(timers.keys(change.key, after))
+            self._count(after, 1)
         self.position = checkpoint.position
+
+    def _count(self, record: Record, more: int) -> None:
+        if not record.kind:
+            self._counts[record.status, record.state] += more
 
     def get(self, key: str) -> Record | None:
         return self._rows.get(key)
 
-    def foreign_id_of(self, run_id: str) -> str | None:
-        return self._run_ids.get(run_id)
+    def head_of(self, run_id: str) -> str | None:
+        return self._heads.get(run_id)
 
     def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
         found: list[tuple[datetime, str]] = []

@@ -1,7 +1,7 @@
 """The runs table of one shard: RocksDB, in the image of its changelog.
 
 What lies in it, by the first byte of the key: `r` runs, with all of a foreign id side by side;
-`d` the agenda (timers.py); `i` from run id to foreign id; `m` what the table is as of. A batch
+`d` the agenda (timers.py); `i` from run id to the key of the row; `m` what the table is as of. A batch
 holds the rows of whole checkpoints together with their position and the changelog's offset, so
 that the store never holds what the changelog does not.
 """
@@ -17,7 +17,7 @@ import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
 
 from streamwf.ports import Change
-from streamwf.record import Record, decode_record
+from streamwf.record import Record, decode_record, row_key
 from streamwf.tables import timers
 
 _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
@@ -101,17 +101,21 @@ class RunsTable:
 
     def _put(self, batch: WriteBatch, change: Change, row: bytes | None) -> None:
         key, before, after = _ROW + change.key.encode(), change.before, change.after
-        was = set(timers.keys(before)) if before is not None else set()
-        if before is not None:
+        was = set(timers.keys(change.key, before)) if before is not None else set()
+        if before is not None and not before.kind:
             self._counts[before.status, before.state] -= 1
         if after is None or row is None:
             batch.delete(key)
+            if before is not None:
+                batch.delete(_RUN_ID + before.run_id.encode())
         else:
-            self._counts[after.status, after.state] += 1
+            if not after.kind:
+                self._counts[after.status, after.state] += 1
             batch.put(key, row)
             if before is None or before.run_id != after.run_id:
-                batch.put(_RUN_ID + after.run_id.encode(), after.foreign_id.encode())
-            for timer in timers.keys(after):
+                head = row_key(after.kind, after.foreign_id)
+                batch.put(_RUN_ID + after.run_id.encode(), head.encode())
+            for timer in timers.keys(change.key, after):
                 if timer in was:
                     was.discard(timer)
                 else:
@@ -125,7 +129,7 @@ class RunsTable:
         row = self._db.get(_ROW + key.encode())
         return None if row is None else decode_record(row)
 
-    def foreign_id_of(self, run_id: str) -> str | None:
+    def head_of(self, run_id: str) -> str | None:
         found = self._db.get(_RUN_ID + run_id.encode())
         return None if found is None else found.decode()
 

@@ -21,16 +21,16 @@ def instant_key(due_at: datetime) -> bytes:
     return PREFIX + max((due_at - _EPOCH) // _MICROSECOND, 0).to_bytes(8, "big")
 
 
-def keys(record: Record) -> Iterable[bytes]:
-    """The keys of a run's agenda."""
+def keys(row: str, record: Record) -> Iterable[bytes]:
+    """The keys of a run's agenda. row: the key of its row."""
     waiting = entries(record)
     if not waiting:
         return ()
-    foreign_id = record.foreign_id.encode()
-    return {instant_key(entry.due_at) + foreign_id for entry in waiting}
+    encoded = row.encode()
+    return {instant_key(entry.due_at) + encoded for entry in waiting}
 
 
 def read(key: bytes) -> tuple[datetime, str]:
-    """(due time, foreign id) of a key."""
+    """(due time, key of the row) of a key."""
     due_at = _EPOCH + int.from_bytes(key[_INSTANT], "big") * _MICROSECOND
     return due_at, key[_INSTANT.stop :].decode()

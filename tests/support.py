@@ -113,10 +113,10 @@ def trigger(
         foreign_id,
         time,
         event_id=event_id,
-        run_id=run_id,
+        runid=run_id,
         status=status,
         data=data,
-        start_at=start_at,
+        startat=start_at,
     )
 
 
@@ -128,7 +128,7 @@ def steer(kind: str, event_id: str, *, run_id: str = "run-1", reason: str = "") 
         "o-1",
         NOW + timedelta(minutes=1),
         event_id=event_id,
-        run_id=run_id,
+        runid=run_id,
         reason=reason,
     )
 

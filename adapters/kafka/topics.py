@@ -12,25 +12,34 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
-from streamwf.errors import BrokerUnreachable, PartitionMismatch, TopicRefused
+from streamwf.errors import BrokerUnreachable, PartitionMismatch, TopicRefused, WorkflowNotFound
 from streamwf.settings import Settings
 
 #: Seconds until a broker that does not answer counts as unreachable.
 PATIENCE = 10.0
 
+#: Milliseconds after which what was replaced in a topic of keys is compacted away.
+SEGMENT_MS = 600_000
+
+#: Milliseconds that a tombstone of a key is kept: longer than reading all keys of a shard takes.
+TOMBSTONE_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of a workflow's topics."""
+    """The names of a workflow's topics. keys: there only if it encrypts."""
 
     events: str
     changelog: str
     dead_letters: str
+    keys: str
 
     @classmethod
     def of(cls, workflow: str, settings: Settings) -> "Topics":
         base = f"{settings.topic_prefix}{workflow}"
-        return cls(f"{base}.events", f"{base}.runs-changelog", f"{base}.dead-letters")
+        return cls(
+            f"{base}.events", f"{base}.runs-changelog", f"{base}.dead-letters", f"{base}.keys"
+        )
 
 
 def app_id_of(workflows: Iterable[str], settings: Settings) -> str:
@@ -73,6 +82,35 @@ async def ensure_topics(workflows: Iterable[str], settings: Settings) -> None:
             await _ensure(client, _wanted(topics, settings), settings)
     finally:
         await client.close()
+
+
+async def ensure_keys(workflows: Iterable[str], settings: Settings) -> None:
+    """Create the topics of the keys of these workflows, which encrypt, or check them.
+
+    Raises BrokerUnreachable, PartitionMismatch and TopicRefused.
+    """
+    compacted_soon = {
+        "cleanup.policy": "compact",
+        "segment.ms": str(SEGMENT_MS),
+        "max.compaction.lag.ms": str(SEGMENT_MS),
+        "delete.retention.ms": str(TOMBSTONE_MS),
+        "file.delete.delay.ms": "1000",
+    }
+    wanted = [
+        NewTopic(
+            Topics.of(workflow, settings).keys,
+            settings.partitions,
+            settings.replication_factor,
+            topic_configs=compacted_soon,
+        )
+        for workflow in workflows
+    ]
+    if wanted:
+        client = await admin(settings)
+        try:
+            await _ensure(client, wanted, settings)
+        finally:
+            await client.close()
 
 
 def _wanted(topics: Topics, settings: Settings) -> list[NewTopic]:
@@ -146,6 +184,23 @@ async def _described(client: AIOKafkaAdminClient, names: list[str]) -> dict[str,
             if ready and len(topics) == len(names):
                 return {topic["topic"]: len(topic["partitions"]) for topic in topics}
             await asyncio.sleep(0.05)
+
+
+async def partitions_of(workflow: str, settings: Settings) -> int:
+    """How many partitions a workflow's topics have, which are only looked at.
+
+    Raises BrokerUnreachable, and WorkflowNotFound if the workflow has no topics yet.
+    """
+    topics = Topics.of(workflow, settings)
+    client = await admin(settings)
+    try:
+        found = await client.list_topics()
+        if not {topics.events, topics.changelog} <= set(found):
+            known = ", ".join(sorted(name for name in found if name.endswith(".events")))
+            raise WorkflowNotFound(workflow=workflow, known=known)
+        return (await _described(client, [topics.events]))[topics.events]
+    finally:
+        await client.close()
 
 
 async def running_workers(settings: Settings, app_id: str) -> int:

@@ -8,10 +8,9 @@ from aiokafka import AIOKafkaProducer
 
 from streamwf import events
 from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.topics import Topics, admin, partition_of
-from streamwf.errors import WorkflowNotFound
+from streamwf.adapters.kafka.topics import Topics, partition_of, partitions_of
+from streamwf.changing import run_id_of
 from streamwf.events import encode_event
-from streamwf.operations import run_id_of
 from streamwf.settings import Settings
 from streamwf.views import Trigger
 
@@ -32,7 +31,7 @@ async def append_triggers(
     Raises BrokerUnreachable, and WorkflowNotFound if the workflow has no topic yet.
     """
     topic = Topics.of(workflow, settings).events
-    partitions = await _partitions(topic, workflow, settings)
+    partitions = await partitions_of(workflow, settings)
     to = producer(settings)
     await to.start()
     try:
@@ -71,24 +70,9 @@ def _record(workflow: str, trigger: Trigger) -> tuple[bytes, bytes]:
         trigger.foreign_id,
         datetime.now(UTC),
         event_id=run_id,
-        run_id=run_id,
+        runid=run_id,
         status=trigger.status or "",
         data=msgspec.json.encode(trigger.object),
-        start_at=trigger.start_at,
+        startat=trigger.start_at,
     )
     return trigger.foreign_id.encode(), encode_event(event)
-
-
-async def _partitions(topic: str, workflow: str, settings: Settings) -> int:
-    client = await admin(settings)
-    try:
-        found = await client.list_topics()
-        if topic not in found:
-            raise WorkflowNotFound(
-                workflow=workflow,
-                known=", ".join(sorted(name for name in found if name.endswith(".events"))),
-            )
-        [described] = await client.describe_topics([topic])
-        return len(described["partitions"])
-    finally:
-        await client.close()

@@ -71,6 +71,35 @@ class NoPeers:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What another worker is asked.
+
+    path: as it goes over the line, with its parameters.
+    waits: seconds that the other worker may wait on purpose.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    waits: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        request: web.Request,
+        body: bytes = b"",
+        waits: float = 0.0,
+        *,
+        method: str | None = None,
+        url: URL | None = None,
+    ) -> "Question":
+        """The request itself, but for the body; or what is to be asked to answer it."""
+        path = (url or request.rel_url).raw_path_qs
+        return cls(method or request.method, path, _asked(request.headers, body), body, waits)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What another worker answered."""
 
@@ -111,21 +140,19 @@ class Forwarder:
         ) as self._session:
             yield
 
-    async def send(
-        self, request: web.Request, worker: str, body: bytes = b"", waits: float = 0.0
-    ) -> Answer:
-        """Forward a request whole. waits: seconds that the other worker may wait on purpose.
+    async def send(self, question: Question, worker: str) -> Answer:
+        """Ask one worker.
 
         Raises NotReady if it can't have reached the worker, and WorkerUnreachable if it may have.
         """
-        seconds = self._deadline + waits
-        url = URL(worker.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
+        seconds = self._deadline + question.waits
+        url = URL(worker.rstrip("/") + question.path, encoded=True)
         try:
             async with self._session.request(
-                request.method,
+                question.method,
                 url,
-                data=body or None,
-                headers=_asked(request.headers, body),
+                data=question.body or None,
+                headers=question.headers,
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT),
                 allow_redirects=False,
             ) as response:
@@ -139,13 +166,11 @@ class Forwarder:
             cause = str(error) or f"no answer within {seconds:g} s"
             raise WorkerUnreachable(url=worker, cause=cause) from None
 
-    async def first(
-        self, request: web.Request, body: bytes = b"", waits: float = 0.0
-    ) -> tuple[Answer | None, list[str]]:
+    async def first(self, question: Question) -> tuple[Answer | None, list[str]]:
         """The answer of the worker that has what is asked for, and the workers that can't say
         whether they have it."""
         silent: list[str] = []
-        tasks = self._ask_others(request, body, waits)
+        tasks = self._ask_others(question)
         try:
             for task in asyncio.as_completed(tasks):
                 reply = await task
@@ -158,21 +183,16 @@ class Forwarder:
                 pending.cancel()
         return None, sorted(silent)
 
-    async def all(self, request: web.Request) -> list[Reply]:
+    async def all(self, question: Question) -> list[Reply]:
         """What each of the others answers."""
-        return await asyncio.gather(*self._ask_others(request))
+        return await asyncio.gather(*self._ask_others(question))
 
-    def _ask_others(
-        self, request: web.Request, body: bytes = b"", waits: float = 0.0
-    ) -> list[asyncio.Task[Reply]]:
-        return [
-            asyncio.create_task(self._ask(request, worker, body, waits))
-            for worker in self.peers.others()
-        ]
+    def _ask_others(self, question: Question) -> list[asyncio.Task[Reply]]:
+        return [asyncio.create_task(self._ask(question, worker)) for worker in self.peers.others()]
 
-    async def _ask(self, request: web.Request, worker: str, body: bytes, waits: float) -> Reply:
+    async def _ask(self, question: Question, worker: str) -> Reply:
         try:
-            answer = await self.send(request, worker, body, waits)
+            answer = await self.send(question, worker)
         except (NotReady, WorkerUnreachable):
             return Reply(worker, None)
         return Reply(worker, None if answer.status in _DOES_NOT_KNOW else answer)

@@ -9,17 +9,27 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from streamwf.adapters.web.answers import json_response, location, not_ready
 from streamwf.adapters.web.elsewhere import Elsewhere
-from streamwf.adapters.web.merging import merged_page, summed
+from streamwf.adapters.web.merging import summed
 from streamwf.adapters.web.reading import (
+    read_asked,
     read_await,
-    read_query,
     read_steering,
     read_trigger,
     read_wait,
 )
 from streamwf.errors import DeadlineExceeded, NotReady
+from streamwf.events import check_foreign_id
 from streamwf.operations import Operations
-from streamwf.views import History, Page, RunView, Trigger, Workflows, WorkflowView
+from streamwf.views import (
+    Fork,
+    History,
+    Requested,
+    RunView,
+    Steering,
+    Trigger,
+    Workflows,
+    WorkflowView,
+)
 
 #: Seconds that a request may wait for a run; who wants to wait longer asks again.
 LONGEST_AWAIT = 30.0
@@ -102,24 +112,55 @@ class RunViews:
             raise
         return json_response(run, 201, location(run.run_id))
 
-    async def find(self, request: web.Request) -> web.Response:
-        query = read_query(request)
+    async def latest(self, request: web.Request) -> web.Response:
+        """What is asked of the latest run of a foreign id: to be shown, steered or waited for."""
+        name, foreign_id = request.match_info["name"], request.match_info["foreign_id"]
+        asked, body = request.match_info.get("asked"), await request.read()
+        self._operations.workflow(name)
+        check_foreign_id(foreign_id)
+        status, timeout = read_await(request, LONGEST_AWAIT) if asked == "await" else (None, 0.0)
+        if asked in (None, "await"):
+            steering = Steering()
+        else:
+            steering = await read_steering(request, self._limit)
+            steering = steering.model_copy(update={"key": steering.key or uuid4().hex})
+            body = steering.model_dump_json().encode()
 
         async def here() -> web.Response:
-            return json_response(await self._operations.find(query))
+            run = await self._operations.latest(name, foreign_id)
+            if asked == "await":
+                run = await self._operations.await_(run.run_id, status, timeout)
+            elif asked is not None:
+                run = await self._operations.steer(
+                    asked, run.run_id, steering.reason, steering.key
+                )
+            return json_response(run)
 
-        if query.workflow and query.foreign_id is not None:
-            self._operations.workflow(query.workflow)
-            return await self._elsewhere.of_owner(request, query.workflow, query.foreign_id, here)
-        page = await self._operations.find(query)
-        shares, missing = await self._elsewhere.shares(request, Page)
-        return json_response(merged_page([page, *shares], query.limit, missing))
+        waits = max(timeout, self._operations.patience)
+        answer = self._elsewhere.of_owner(request, name, foreign_id, here, waits, body)
+        return await self._until_stopped(foreign_id, answer)
+
+    async def fork(self, request: web.Request) -> web.Response:
+        run_id = request.match_info["run_id"]
+        asked = await read_asked(request, Fork, self._limit)
+        keyed = asked.model_copy(update={"key": asked.key or uuid4().hex})
+
+        async def here() -> Requested:
+            return Requested(run_id=await self._operations.fork(run_id, keyed))
+
+        return await self._elsewhere.of_run(
+            request,
+            run_id,
+            here,
+            body=keyed.model_dump_json().encode(),
+            waits=self._operations.patience,
+        )
 
     async def get(self, request: web.Request) -> web.Response:
         run_id = request.match_info["run_id"]
 
         async def here() -> RunView:
-            return self._operations.get(run_id)
+            return await self._operations.get(run_id)
 
         return await self._elsewhere.of_run(request, run_id, here)
 
@@ -177,4 +218,4 @@ class RunViews:
 
 
 def _requested(run_id: str) -> web.Response:
-    return json_response({"run_id": run_id}, 202, location(run_id))
+    return json_response(Requested(run_id=run_id), 202, location(run_id))

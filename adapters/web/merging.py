@@ -1,39 +1,55 @@
 """What several workers know, as one answer. Pure."""
 
-import heapq
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 from streamwf.graph import counts
-from streamwf.operations import cursor_of
-from streamwf.views import Page, RunView, WorkflowView
+from streamwf.lists import cursor_of, descending, place_of, read_cursor
+from streamwf.views import HeldView, Order, Page, RunView, WorkflowView
 
 
-def merged_page(pages: Sequence[Page], limit: int, missing: Sequence[str]) -> Page:
+def merged_page(pages: Sequence[Page], order: Order, limit: int, missing: Sequence[str]) -> Page:
     """The first `limit` runs of all pages, each of which has its worker's first."""
     latest: dict[str, RunView] = {}
-    for run in heapq.merge(*(page.runs for page in pages), key=_order):
+    for run in (run for page in pages for run in page.runs):
         # A run whose shard is moving may be seen on both sides.
         if run.run_id not in latest or run.version > latest[run.run_id].version:
             latest[run.run_id] = run
-    ordered = list(latest.values())
+    ordered = sorted(
+        latest.values(),
+        key=lambda run: place_of(order, run.workflow, run),
+        reverse=descending(order),
+    )
     runs = ordered[:limit]
     more = len(ordered) > limit or any(page.cursor for page in pages)
     return Page(
         runs=runs,
-        cursor=cursor_of(runs[-1]) if more and runs else None,
+        cursor=cursor_of(order, runs[-1], _until(pages, order)) if more and runs else None,
         missing=[*missing],
     )
 
 
-def _order(run: RunView) -> tuple[str, str]:
-    return run.workflow, run.foreign_id
+def _until(pages: Sequence[Page], order: Order) -> datetime | None:
+    """The latest update of all runs of the list, as the workers have said or shown it."""
+    if order != "updated":
+        return None
+    cursors = [read_cursor(page.cursor, order) for page in pages]
+    said = [cursor.until for cursor in cursors if cursor is not None and cursor.until is not None]
+    return max([*said, *(run.updated_at for page in pages for run in page.runs)])
 
 
 def summed(views: Sequence[WorkflowView], missing: Sequence[str]) -> WorkflowView:
-    """A workflow with the counts of all workers; the rest is as the first one says."""
+    """A workflow with the counts of all workers, and what any of them holds; the rest is as the
+    first one says."""
     total: Counter[tuple[str, str]] = Counter()
+    held: dict[str, HeldView] = {}
     for view in views:
+        for status, told in view.held.items():
+            if status not in held or told.until > held[status].until:
+                held[status] = told
         for status, states in view.counts.items():
             total.update({(status, state): count for state, count in states.items()})
-    return views[0].model_copy(update={"counts": counts(total), "missing": [*missing]})
+    return views[0].model_copy(
+        update={"counts": counts(total), "held": held, "missing": [*missing]}
+    )

@@ -9,7 +9,18 @@ from pydantic import ValidationError
 
 from streamwf.errors import InvalidQuery, RecordTooLarge
 from streamwf.events import check_foreign_id
-from streamwf.views import Query, Request, Steering, Trigger
+from streamwf.views import (
+    SEARCH,
+    BulkSteering,
+    CallbackRequest,
+    Filter,
+    Fork,
+    Query,
+    Request,
+    Steering,
+    Trigger,
+    unread,
+)
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -33,6 +44,22 @@ async def read_steering(request: web.Request, limit: int) -> Steering:
     return _parse(Steering, await _body(request, limit))
 
 
+async def read_body(request: web.Request, kind: type[RequestT], limit: int) -> RequestT:
+    """Raises RecordTooLarge and InvalidQuery."""
+    return _parse(kind, await _body(request, limit))
+
+
+AskedT = TypeVar("AskedT", CallbackRequest, Fork)
+
+
+async def read_asked(request: web.Request, kind: type[AskedT], limit: int) -> AskedT:
+    """Raises RecordTooLarge, InvalidQuery and InvalidForeignId."""
+    asked = _parse(kind, await _body(request, limit))
+    if asked.foreign_id is not None:
+        check_foreign_id(asked.foreign_id)
+    return asked
+
+
 async def _body(request: web.Request, limit: int) -> bytes:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="The body has to be application/json.")
@@ -52,22 +79,35 @@ def _parse(kind: type[RequestT], body: bytes) -> RequestT:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise web.HTTPBadRequest(text=f"The body can't be read: {first['msg']}.") from None
-        raise _invalid(error) from None
+        raise unread(error) from None
 
 
 def read_query(request: web.Request) -> Query:
-    """Raises InvalidQuery and InvalidForeignId."""
+    """Raises InvalidQuery."""
+    return Query.of(**_given(request))
+
+
+def read_filter(request: web.Request) -> Filter:
+    """Raises InvalidQuery."""
+    return Filter.of(**_given(request))
+
+
+def _given(request: web.Request) -> dict[str, Any]:
+    """The parameters of a list; those of several values, and of fields that are searched."""
+    fields = {name for name in request.query if name.startswith(SEARCH)}
     given: dict[str, Any] = {
-        **_single(request, but=_MANY),
+        **_single(request, but=_MANY | fields),
         **{name: request.query.getall(name) for name in _MANY if name in request.query},
     }
-    try:
-        query = Query.model_validate(given)
-    except ValidationError as error:
-        raise _invalid(error) from None
-    if query.foreign_id is not None:
-        check_foreign_id(query.foreign_id)
-    return query
+    if fields:
+        wanted = {name.removeprefix(SEARCH): request.query.getall(name) for name in fields}
+        given.setdefault("search", wanted)
+    return given
+
+
+async def read_bulk(request: web.Request, limit: int) -> BulkSteering:
+    """Raises RecordTooLarge and InvalidQuery."""
+    return _parse(BulkSteering, await _body(request, limit))
 
 
 def read_wait(request: web.Request) -> bool:
@@ -105,15 +145,3 @@ def _single(
         if name not in but:
             single[name] = value
     return single
-
-
-def _invalid(error: ValidationError) -> InvalidQuery:
-    wrong = [
-        {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return InvalidQuery(
-        field=", ".join(item["field"] for item in wrong),
-        why="; ".join(item["message"] for item in wrong),
-        errors=wrong,
-    )

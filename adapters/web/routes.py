@@ -1,16 +1,30 @@
 """The web application that every host serves: the HTTP API, health and metrics."""
 
 from collections.abc import Callable
+from typing import get_args
 
 from aiohttp import web
 
 from streamwf.adapters.metrics import registry_of
 from streamwf.adapters.web.answers import add_headers, problems
+from streamwf.adapters.web.calling_back import CallbackViews
+from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
+from streamwf.adapters.web.listing import ListViews
 from streamwf.adapters.web.reading import SLACK
+from streamwf.adapters.web.schedules import ScheduleViews
+from streamwf.connector_views import ConnectorAction
 from streamwf.operations import Operations
+from streamwf.schedule_views import ScheduleAction
+from streamwf.views import Action
+
+_ACTIONS = "|".join(get_args(Action))
+_SCHEDULE = "/api/v1/workflows/{name}/schedules/{schedule}"
+_CONNECTORS = "/api/v1/workflows/{name}/connectors"
+_CONNECTOR_ACTIONS = "|".join(get_args(ConnectorAction))
+_SCHEDULE_ACTIONS = "|".join(get_args(ScheduleAction))
 
 
 def application(
@@ -36,6 +50,10 @@ def application(
     process = ProcessViews(ready, registry_of(operations.host))
     workflows = WorkflowViews(operations, elsewhere)
     runs = RunViews(operations, elsewhere)
+    lists = ListViews(operations, elsewhere)
+    callbacks = CallbackViews(operations, elsewhere)
+    schedules = ScheduleViews(operations, elsewhere)
+    connectors = ConnectorViews(operations, elsewhere)
     app.add_routes(
         [
             web.get("/healthz", process.healthz),
@@ -44,11 +62,30 @@ def application(
             web.get("/api/v1/workflows", workflows.all),
             web.get("/api/v1/workflows/{name}", workflows.one),
             web.post("/api/v1/workflows/{name}/runs", runs.trigger),
-            web.get("/api/v1/runs", runs.find),
+            web.post("/api/v1/workflows/{name}/callbacks", callbacks.callback),
+            web.get("/api/v1/workflows/{name}/latest/{foreign_id}", runs.latest),
+            web.get("/api/v1/workflows/{name}/latest/{foreign_id}/{asked:await}", runs.latest),
+            web.post(
+                f"/api/v1/workflows/{{name}}/latest/{{foreign_id}}/{{asked:{_ACTIONS}}}",
+                runs.latest,
+            ),
+            web.get("/api/v1/workflows/{name}/schedules", schedules.all),
+            web.get(_SCHEDULE, schedules.get),
+            web.put(_SCHEDULE, schedules.put),
+            web.post(f"{_SCHEDULE}/{{action:{_SCHEDULE_ACTIONS}}}", schedules.steer),
+            web.post(f"{_SCHEDULE}/backfill", schedules.backfill),
+            web.get(_CONNECTORS, connectors.all),
+            web.post(
+                f"{_CONNECTORS}/{{connector}}/{{action:{_CONNECTOR_ACTIONS}}}", connectors.steer
+            ),
+            web.get("/api/v1/runs", lists.find),
+            web.get("/api/v1/runs/count", lists.count),
+            web.post("/api/v1/runs/bulk", lists.bulk),
             web.get("/api/v1/runs/{run_id}", runs.get),
             web.get("/api/v1/runs/{run_id}/history", runs.history),
             web.get("/api/v1/runs/{run_id}/await", runs.await_),
-            web.post("/api/v1/runs/{run_id}/{action:pause|resume|cancel}", runs.steer),
+            web.post("/api/v1/runs/{run_id}/fork", runs.fork),
+            web.post(f"/api/v1/runs/{{run_id}}/{{action:{_ACTIONS}}}", runs.steer),
         ]
     )
     app.on_response_prepare.append(add_headers)

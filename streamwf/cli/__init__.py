@@ -6,10 +6,14 @@ from typing import Any
 
 import click
 
+from streamwf.cli.callback import callback
+from streamwf.cli.check import check
+from streamwf.cli.connectors import connectors
 from streamwf.cli.dev import dev
 from streamwf.cli.graph import graph
 from streamwf.cli.log import rebuild, verify
 from streamwf.cli.runs import runs
+from streamwf.cli.schedules import schedules
 from streamwf.cli.trigger import trigger
 from streamwf.cli.worker import worker
 from streamwf.errors import StreamwfError
@@ -47,5 +51,8 @@ def main(debug: bool) -> None:
     """Run workflows on Kafka or in memory, start runs, and look at them."""
 
 
-for command in (dev, worker, trigger, runs, rebuild, verify, graph):
+for command in (
+    *(dev, worker, trigger, callback, runs, schedules),
+    *(connectors, check, rebuild, verify, graph),
+):
     main.add_command(command)

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from streamwf.connector_views import ConnectorRun
+from streamwf.schedule_views import ScheduleView
 from streamwf.views import EventView, RunView
 
 #: Wide enough that nothing is cut where there is no terminal.
@@ -73,7 +75,7 @@ def instant(time: datetime | None) -> str:
     return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def why(told: RunView | EventView) -> str:
+def why(told: RunView | EventView | ScheduleView | ConnectorRun) -> str:
     """What kept a run or moved it, in one line: its error, its reason, its timer."""
     parts = [told.reason]
     if told.error is not None:

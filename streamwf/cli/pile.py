@@ -68,6 +68,10 @@ class Pile:
         self.stopped = self.stopped or why
         self.hang_up()
 
+    def interrupt(self) -> None:
+        self.interrupted = True
+        self.stop("interrupted")
+
     def lines(self) -> int | None:
         """How many lines there are; None if that can't be known before they are read."""
         if not self.file.seekable():

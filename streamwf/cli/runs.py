@@ -3,20 +3,31 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
+from streamwf.cli.bulk import bulk
+from streamwf.cli.filters import filters, read
 from streamwf.cli.output import instant, say, why, write, write_json, write_table
-from streamwf.client import Action
-from streamwf.record import State
-from streamwf.views import MAX_PAGE, History, Page, Query, RunView
+from streamwf.views import (
+    MAX_PAGE,
+    Action,
+    Filter,
+    Fork,
+    History,
+    Order,
+    Page,
+    Query,
+    RunView,
+    Share,
+)
 
 Answer = TypeVar("Answer")
 
-run_id = click.argument("run_id")
+run = click.argument("run", metavar="RUN")
 
 
 def ask(url: str, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answer:
@@ -32,21 +43,29 @@ def ask(url: str, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answe
     return asyncio.run(asked())
 
 
+async def id_of(gateway: HttpGateway, run: str) -> str:
+    """The id of a run that is given by it, or as WORKFLOW/FOREIGN_ID: the latest of those."""
+    workflow, slash, foreign_id = run.partition("/")
+    return (await gateway.latest(workflow, foreign_id)).run_id if slash else run
+
+
 @click.group()
 def runs() -> None:
-    """Look at runs, pause, resume and cancel them, wait for them."""
+    """Look at runs, steer them, one or many, and wait for them.
+
+    RUN is a run id, or WORKFLOW/FOREIGN_ID for the latest run of a foreign id.
+    """
 
 
 @runs.command("list")
-@click.option("--workflow", "-w", help="Only of this workflow.")
-@click.option("--status", multiple=True, help="Only at this status; may be repeated.")
+@filters
 @click.option(
-    "--state",
-    multiple=True,
-    type=click.Choice([state.value for state in State], case_sensitive=False),
-    help="Only in this state; may be repeated.",
+    "--order",
+    type=click.Choice(get_args(Order)),
+    default="foreign_id",
+    show_default=True,
+    help="What they are listed by; with a `-` the greatest first.",
 )
-@click.option("--foreign-id", help="Only of this foreign id.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="Runs a page."
 )
@@ -54,10 +73,22 @@ def runs() -> None:
 @options.as_json
 @options.url
 def list_runs(url: str, as_json: bool, **given: Any) -> None:
-    """List runs, in the order of workflow and foreign id."""
-    query = Query.model_validate(given)
+    """List runs."""
+    query = read(Query, given)
     page = ask(url, lambda gateway: gateway.find(query))
     write_json(page) if as_json else _write_page(page)
+
+
+@runs.command("count")
+@filters
+@options.as_json
+@options.url
+def count(url: str, as_json: bool, **given: Any) -> None:
+    """Count runs."""
+    asked = read(Filter, given)
+    found = ask(url, lambda gateway: gateway.count(asked))
+    write_json(found) if as_json else write(str(found.count))
+    _say_missing(found)
 
 
 def _write_page(page: Page) -> None:
@@ -76,19 +107,27 @@ def _write_page(page: Page) -> None:
             for run in page.runs
         ],
     )
-    if page.missing:
-        say(f"Without the runs of these workers, which did not answer: {', '.join(page.missing)}")
+    _say_missing(page)
     if page.cursor:
         say(f"There are more: --cursor {page.cursor}")
 
 
+def _say_missing(share: Share) -> None:
+    if share.missing:
+        say(f"Without the runs of these workers, which did not answer: {', '.join(share.missing)}")
+
+
 @runs.command("show")
-@run_id
+@run
 @options.as_json
 @options.url
-def show(run_id: str, as_json: bool, url: str) -> None:
+def show(run: str, as_json: bool, url: str) -> None:
     """Show a run and its object."""
-    _write_run(ask(url, lambda gateway: gateway.get(run_id)), as_json)
+
+    async def question(gateway: HttpGateway) -> RunView:
+        return await gateway.get(await id_of(gateway, run))
+
+    _write_run(ask(url, question), as_json)
 
 
 def _write_run(run: RunView, as_json: bool) -> None:
@@ -105,9 +144,19 @@ def _write_run(run: RunView, as_json: bool) -> None:
         "created": instant(run.created_at),
         "updated": instant(run.updated_at),
         "step due": instant(run.due_at),
+        "step held until": instant(run.held_until),
         "failed attempts": str(run.attempt or ""),
         "timeouts": ", ".join(f"{timer.name} at {instant(timer.due_at)}" for timer in run.timers),
+        "callbacks": ", ".join(call.name or call.id for call in run.callbacks),
+        "hooks": ", ".join(run.hooks),
+        "children": ", ".join(
+            f"{child.workflow}/{child.foreign_id} {child.state or 'in progress'}"
+            for child in run.children
+        ),
+        "parent": run.parent,
+        "forked from": run.origin,
         "resumes": instant(run.resume_at),
+        "forgotten": instant(run.forget_at),
         "why": why(run),
     }
     for name, fact in facts.items():
@@ -119,12 +168,16 @@ def _write_run(run: RunView, as_json: bool) -> None:
 
 
 @runs.command("history")
-@run_id
+@run
 @options.as_json
 @options.url
-def history(run_id: str, as_json: bool, url: str) -> None:
+def history(run: str, as_json: bool, url: str) -> None:
     """Show the events that have changed a run."""
-    found = ask(url, lambda gateway: gateway.history(run_id))
+
+    async def question(gateway: HttpGateway) -> History:
+        return await gateway.history(await id_of(gateway, run))
+
+    found = ask(url, question)
     write_json(found) if as_json else _write_history(found)
 
 
@@ -148,28 +201,53 @@ def _write_history(found: History) -> None:
     )
 
 
-def _steering(action: Action, help: str) -> click.Command:
-    @run_id
+def _steering(action: Action, help: str, name: str = "") -> click.Command:
+    @run
     @click.option("--reason", default="", help="Kept on the run.")
     @options.as_json
     @options.url
-    def steer(run_id: str, reason: str, as_json: bool, url: str) -> None:
-        run = ask(url, lambda gateway: gateway.steer(action, run_id, reason))
-        if as_json:
-            write_json(run)
-        else:
-            write(f"{run.foreign_id} ({run.run_id}) is {run.state} at {run.status}")
+    def steer(run: str, reason: str, as_json: bool, url: str) -> None:
+        async def question(gateway: HttpGateway) -> RunView:
+            return await gateway.steer(action, await id_of(gateway, run), reason)
 
-    return click.command(action, help=help)(steer)
+        found = ask(url, question)
+        if as_json:
+            write_json(found)
+        else:
+            write(f"{found.foreign_id} ({found.run_id}) is {found.state} at {found.status}")
+
+    return click.command(name or action, help=help)(steer)
 
 
 runs.add_command(_steering("pause", "Pause a run: its step in progress ends, no other begins."))
 runs.add_command(_steering("resume", "Resume a paused run. Errors are counted from none again."))
 runs.add_command(_steering("cancel", "Cancel a run."))
+runs.add_command(_steering("retry", "Try at once what waits because of errors."))
+runs.add_command(
+    _steering("delete", "Delete what a run that has ended carries.", name="delete-data")
+)
+runs.add_command(bulk)
+
+
+@runs.command("fork")
+@run
+@click.argument("version", type=click.IntRange(1))
+@click.option("--foreign-id", help="Of the new run; the same, if not given.")
+@click.option("--reason", default="", help="Kept with the request.")
+@options.as_json
+@options.url
+def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
+    """Start a new run from what a run was at a version, as its history tells."""
+
+    async def question(gateway: HttpGateway) -> str:
+        return await gateway.fork(await id_of(gateway, run), Fork.of(**given))
+
+    new = ask(url, question)
+    write_json({"run_id": new}) if as_json else write(new)
 
 
 @runs.command("await")
-@run_id
+@run
 @click.option("--status", help="Until it is at this status or past it; until its end if not given.")
 @click.option(
     "--timeout",
@@ -180,9 +258,13 @@ runs.add_command(_steering("cancel", "Cancel a run."))
 )
 @options.as_json
 @options.url
-def await_(run_id: str, status: str | None, timeout: float, as_json: bool, url: str) -> None:
+def await_(run: str, status: str | None, timeout: float, as_json: bool, url: str) -> None:
     """Wait until a run is at a status, or has ended.
 
     Exits with 1 as soon as it can't get there any more, or when the time is up.
     """
-    _write_run(ask(url, lambda gateway: gateway.await_(run_id, status, timeout)), as_json)
+
+    async def question(gateway: HttpGateway) -> RunView:
+        return await gateway.await_(await id_of(gateway, run), status, timeout)
+
+    _write_run(ask(url, question), as_json)

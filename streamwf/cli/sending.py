@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-import signal
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from io import UnsupportedOperation
-from types import FrameType
 from typing import BinaryIO
 
 from streamwf.adapters.http import HttpGateway
+from streamwf.cli.interrupt import ctrl_c
 from streamwf.cli.output import Report, progress_bar
 from streamwf.cli.pile import Pile
 from streamwf.errors import DeadlineExceeded, RecordTooLarge, RequestRefused, StreamwfError
@@ -31,7 +30,7 @@ _OF_A_LINE = (RequestRefused, RecordTooLarge, DeadlineExceeded)
 def send(workflow: str, pile: Pile, way: str | Settings, wait: bool) -> None:
     """Trigger each line, by the worker at a URL or straight into the topic that settings name."""
     total = pile.lines()
-    with _ctrl_c_stops(pile), progress_bar(f"triggering {workflow}") as report:
+    with ctrl_c(pile.interrupt), progress_bar(f"triggering {workflow}") as report:
         report(0, total)
         try:
             if isinstance(way, Settings):
@@ -41,22 +40,6 @@ def send(workflow: str, pile: Pile, way: str | Settings, wait: bool) -> None:
         except StreamwfError as error:
             pile.stop(str(error))
         report(pile.read, total)
-
-
-@contextmanager
-def _ctrl_c_stops(pile: Pile) -> Iterator[None]:
-    """Ctrl-C lets what is under way end; a second one does not."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        pile.interrupted = True
-        pile.stop("interrupted")
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 async def _over_http(

@@ -1,6 +1,7 @@
 """A host to speak to, and the command line to speak to it with."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,16 @@ def url() -> Iterator[str]:
 def over_http(cli: Cli, url: str) -> Cli:
     """The command line, speaking to that host."""
     return lambda *arguments, **more: cli(*arguments, "--url", url, **more)
+
+
+@pytest.fixture
+def modules_as_before() -> Iterator[None]:
+    """What a test has imported is gone after it."""
+    path, modules = list(sys.path), dict(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class Status(Enum):
     THERE = 3
 
 
-parcels = Workflow("parcels", Parcel, Status, example={"weight": 2})
+parcels = Workflow("parcels", Parcel, Status, example={"weight": 2}, search=("weight", "waits"))
 
 
 @parcels.step(

@@ -1,8 +1,12 @@
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from streamwf import State
+from streamwf.cli.runs import _write_run
+from streamwf.views import RunView
 from tests.cli.conftest import Cli
 
 
@@ -31,6 +35,24 @@ def test_a_run_is_awaited_and_shown(over_http: Cli, run_of: Any) -> None:
     shown = over_http("runs", "show", run_id).stdout
     for line in (f"run:             {run_id}", "status:          THERE", '  "weight": 3,'):
         assert line in shown
+
+
+def test_a_run_whose_step_is_held_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    held = RunView(
+        workflow="parcels",
+        foreign_id="p-1",
+        run_id="r-1",
+        status="PACKED",
+        state=State.RUNNING,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        due_at=now,
+        held_until=now + timedelta(seconds=30),
+    )
+    _write_run(held, as_json=False)
+    assert "\nstep held until: 2030-01-02 03:04:35Z\n" in capsys.readouterr().out
 
 
 def test_runs_are_listed_page_by_page(over_http: Cli, run_of: Any) -> None:

@@ -1,5 +1,4 @@
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -7,6 +6,8 @@ import pytest
 
 from streamwf.cli.targets import ModuleFailed, load_workflow, load_workflows
 from streamwf.errors import DefinitionNotFound, InvalidDefinition
+
+pytestmark = pytest.mark.usefixtures("modules_as_before")
 
 Write = Callable[[str, str], Path]
 
@@ -25,15 +26,6 @@ async def finish(run):
 
 def one(variable: str, name: str) -> str:
     return ONE.format(variable=variable, name=name)
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    path, modules = list(sys.path), dict(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - set(modules):
-        del sys.modules[name]
 
 
 def names(*targets: str) -> list[str]:

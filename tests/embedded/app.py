@@ -12,7 +12,7 @@ import msgspec
 from pydantic import BaseModel
 
 from streamwf import Client, RunInfo, Workflow
-from streamwf.client import LocalGateway
+from streamwf.gateway import LocalGateway
 from streamwf.embedded import EmbeddedHost, MemoryLog
 from streamwf.events import Event
 from streamwf.operations import Operations

@@ -499,7 +499,7 @@ async def test_a_trigger_that_does_not_fit_the_definition(wrong: dict[str, Any],
         [(aside, reason)] = app.log.dead_letters
         assert (aside.key, aside.offset) == (b"o-1", 0)
         assert says in reason
-        view = operations(app).get("run-1")
+        view = await operations(app).get("run-1")
         assert (view.state, view.object) == (State.CANCELLED, wrong.get("data"))
         assert says in view.reason
         assert not calls

@@ -25,7 +25,7 @@ class Order(BaseModel):
     trail: list[str] = []
 
 
-orders = Workflow("orders", Order, Status)
+orders = Workflow("orders", Order, Status, search=("item",))
 
 
 async def work(run: Run[Order, Status]) -> None:

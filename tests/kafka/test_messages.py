@@ -55,4 +55,5 @@ async def test_live_runs_in_a_status_that_is_gone(cluster: Cluster) -> None:
     first.stop()
     said = await refused(cluster.worker("second", FLOWS="flows_without_a_status"))
     assert "1 live runs of 'orders' are in status 'PICKED'" in said
-    assert "Put the status back" in said
+    assert "renamed={'PICKED': STATUS}" in said
+    assert "streamwf check" in said

@@ -9,9 +9,22 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from streamwf import Cancel, Client, Pause, Repeat, Retry, Run, RunInfo, Skip, Workflow, embedded
+from streamwf import (
+    Cancel,
+    Client,
+    Pause,
+    Repeat,
+    Retry,
+    Run,
+    RunInfo,
+    Skip,
+    State,
+    Workflow,
+    embedded,
+)
 from streamwf.outcome import Outcome
 from streamwf.testing import build_run, engine
+from streamwf.views import Filter, Query, Refusal
 
 
 class Order(BaseModel):
@@ -82,6 +95,13 @@ async def used(client: Client) -> None:
     assert_type(latest, RunInfo[Order, Status] | None)
     ended = await client.await_(orders, run_id, Status.DONE, timeout=timedelta(seconds=1))
     assert_type(ended.object.email, str | None)
+    async for each in client.list(orders, status=Status.PICKED, search={"email": "a@b.c"}):
+        assert_type(each, RunInfo[Order, Status])
+    async for each in client.list(orders, status=[Status.PICKED], state=State.PAUSED):
+        assert_type(each.status, Status)
+    assert_type(await client.count(Filter(status=["PICKED"])), int)
+    async for part in client.bulk("pause", Query(prefix="o-"), "stop"):
+        assert_type(part.refused, list[Refusal])
 
 
 async def embedded_hosts() -> None:
@@ -148,6 +168,8 @@ async def look(run: Run[Typed, Text]) -> Text:
 
 
 async def used_too(client: Client) -> None:
+    async for each in client.list(texts, status=Text.A, order="-updated"):
+        assert_type(each, RunInfo[Plain, Text])
     assert_type((await client.get(numbers, "r")).object, dict[str, int])
     assert_type((await client.get(typed, "r")).object, Typed)
     await client.trigger(typed, "t-1", Typed(n=1))

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from streamwf import Client, Run, Workflow
 from streamwf.testing import Engine, build_run
+from streamwf.views import Filter
 
 
 class Order(BaseModel):
@@ -94,6 +95,10 @@ async def misused(client: Client) -> None:
     await client.trigger(orders, "o-1", Order(), at=Foreign.CREATED)  # type: ignore[misc]
     await client.await_(orders, "run", Foreign.DONE)  # type: ignore[misc]
     print((await client.get(orders, "run")).object.nope)  # type: ignore[attr-defined]
+    client.list(orders, status=Foreign.DONE)  # type: ignore[misc]
+    client.list(orders, order="size")  # type: ignore[arg-type]
+    client.bulk("explode", Filter())  # type: ignore[arg-type]
+    client.bulk("pause", orders)  # type: ignore[arg-type]
 
 
 async def expects_what_can_not_be(app: Engine) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from typing_extensions import TypedDict
 
-from streamwf import Retry, Workflow
+from streamwf import Breaker, Fatal, Rate, Retry, Workflow
 from streamwf.errors import InvalidDefinition, InvalidObject, TerminalStart, UnknownStatus
 
 SECOND = timedelta(seconds=1)
@@ -55,6 +55,23 @@ def mistake(workflow: Workflow[Any, Any]) -> str:
     return only
 
 
+def declare(
+    workflow: Workflow[Any, Any],
+    kind: str,
+    at: Any = Status.CREATED,
+    *,
+    to: Any = Status.DONE,
+    **options: Any,
+) -> None:
+    """Declare a step, a timeout or a callback."""
+    if kind == "step":
+        workflow.step(at, to=to, **options)(nothing)
+    elif kind == "timeout":
+        workflow.timeout(at, after=SECOND, to=to, **options)(nothing)
+    else:
+        workflow.callback(at, to=to, **options)(nothing)
+
+
 def test_a_sound_definition() -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=Status.PICKED)(nothing)
@@ -70,19 +87,24 @@ def test_the_decorator_hands_back_the_function() -> None:
     workflow = orders()
     assert workflow.step(Status.CREATED, to=Status.DONE)(nothing) is nothing
     assert workflow.timeout(Status.CREATED, after=SECOND, to=Status.DONE)(nothing) is nothing
+    assert workflow.callback(Status.CREATED, to=Status.DONE)(nothing) is nothing
+    assert workflow.on_pause(nothing) is nothing
 
 
 def test_defaults_of_a_step() -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=Status.DONE)(nothing)
     step = workflow.steps["CREATED"]
-    assert (step.retry, step.pause_after, step.timeout, step.on_error, step.parallel) == (
+    assert (step.where, step.retry, step.fatal, step.parallel) == (
+        "step at CREATED",
         Retry(),
-        None,
-        None,
-        None,
+        (Fatal,),
         100,
     )
+    assert step.lag == timedelta(0)
+    for option in ("pause_after", "limit", "on_error", "lag_alert", "rate", "priority", "breaker"):
+        assert getattr(step, option) is None
+    assert step.children is None
 
 
 # ---- each mistake, with its cure
@@ -106,64 +128,94 @@ def test_two_steps_at_one_status() -> None:
     assert mistake(workflow) == "two steps at CREATED: keep one, or give one another status"
 
 
-def test_two_timeouts_of_one_name() -> None:
+@pytest.mark.parametrize("kind", ["timeout", "callback"])
+def test_two_of_one_name(kind: str) -> None:
     workflow = orders()
-    workflow.timeout(Status.CREATED, after=SECOND, to=Status.DONE)(nothing)
-    workflow.timeout(Status.CREATED, after=SECOND, to=Status.DONE)(nothing)
-    assert mistake(workflow) == "two timeouts called 'nothing' at CREATED: name one"
+    declare(workflow, kind)
+    declare(workflow, kind)
+    assert mistake(workflow) == (
+        f"two {kind}s called 'nothing' at CREATED: give one another with name="
+    )
 
 
-@pytest.mark.parametrize("name", ["two words", "a=b", "tab\there"])
-def test_timeout_name_that_can_not_be_packed(name: str) -> None:
+@pytest.mark.parametrize("kind", ["timeout", "callback"])
+def test_the_same_name_for_a_timeout_and_a_callback_or_at_another_status(kind: str) -> None:
+    workflow = orders(start=Status.CREATED)
+    declare(workflow, "timeout", to=Status.PICKED)
+    declare(workflow, "callback", to=Status.PICKED)
+    declare(workflow, kind, Status.PICKED)
+    workflow.validate()
+
+
+@pytest.mark.parametrize("kind", ["timeout", "callback"])
+@pytest.mark.parametrize(
+    "name", ["two words", "a=b", "a*2", "tab\there", "line\nbreak", "a\u2003b", "x" * 101]
+)
+def test_a_name_that_can_not_be_packed(kind: str, name: str) -> None:
     workflow = orders()
-    workflow.timeout(Status.CREATED, after=SECOND, to=Status.DONE, name=name)(nothing)
-    assert mistake(workflow) == f"timeout name {name!r}: use no spaces and no '='"
+    declare(workflow, kind, name=name)
+    assert mistake(workflow) == (
+        f"{kind} name {name!r}: use up to 100 characters, no spaces, no '=' and no '*'"
+    )
+
+
+@pytest.mark.parametrize("kind", ["timeout", "callback"])
+def test_a_name_that_can_be_packed(kind: str) -> None:
+    workflow = orders()
+    declare(workflow, kind, name="Größe/" + "x" * 94)
+    workflow.validate()
 
 
 def test_timeout_at_an_instant_of_no_time_zone() -> None:
     workflow = orders()
     naive = datetime(2030, 1, 1)
     workflow.timeout(Status.CREATED, after=naive, to=Status.DONE)(nothing)
-    assert mistake(workflow) == "timeout 'nothing': give its instant a time zone"
+    assert mistake(workflow) == (
+        "timeout 'nothing' at CREATED: after=2030-01-01 00:00:00 has no time zone: give it one"
+    )
 
 
 @pytest.mark.parametrize("other", [Other.DONE, "DONE", 3])
 def test_destination_of_another_enum(other: Any) -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=[Status.DONE, other])(nothing)
-    assert f"destination of CREATED at {other!r}: use a status of Status" in mistakes(workflow)
+    says = f"step at CREATED: destination {other!r} is no status: use one of Status"
+    assert says in mistakes(workflow)
 
 
 @pytest.mark.parametrize("other", [Other.CREATED, "CREATED"])
 def test_step_at_a_status_of_another_enum(other: Any) -> None:
     workflow = orders()
     workflow.step(other, to=Status.DONE)(nothing)
-    assert mistake(workflow) == f"step at {other!r}: use a status of Status"
+    assert mistake(workflow) == (
+        f"step at CREATED: its own {other!r} is no status: use one of Status"
+    )
 
 
-@pytest.mark.parametrize("where", ["step", "timeout"])
-def test_mistaken_statuses_are_collected_not_stumbled_over(where: str) -> None:
+@pytest.mark.parametrize("kind", ["step", "timeout", "callback"])
+def test_mistaken_statuses_are_collected_not_stumbled_over(kind: str) -> None:
     workflow: Workflow[Any, Any] = orders()
     for _ in range(2):
-        if where == "step":
-            workflow.step("CREATED", to=[])(nothing)
-        else:
-            workflow.timeout("CREATED", after=SECOND, to=[])(nothing)
-    assert f"{where} at 'CREATED': use a status of Status" in mistakes(workflow)
+        declare(workflow, kind, "CREATED", to=[])
+    where = "step" if kind == "step" else f"{kind} 'nothing'"
+    found = mistakes(workflow)
+    assert f"{where} at CREATED: its own 'CREATED' is no status: use one of Status" in found
+    assert f"{where} at CREATED: it leads nowhere: name its statuses in to=" in found
 
 
 def test_on_error_of_another_enum() -> None:
     workflow = orders()
     other: Any = Other.DONE
     workflow.step(Status.CREATED, to=Status.DONE, on_error=other)(nothing)
-    assert f"on_error of CREATED at {other!r}: use a status of Status" in mistakes(workflow)
+    says = f"step at CREATED: on_error {other!r} is no status: use one of Status"
+    assert says in mistakes(workflow)
 
 
 def test_step_that_leads_nowhere() -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=Status.PICKED)(nothing)
     workflow.step(Status.PICKED, to=[])(nothing)
-    assert mistake(workflow) == "step at PICKED leads nowhere: name its statuses in to="
+    assert mistake(workflow) == "step at PICKED: it leads nowhere: name its statuses in to="
 
 
 def test_unreachable_status() -> None:
@@ -200,7 +252,7 @@ def test_start_at_the_end() -> None:
 def test_start_of_another_enum(other: Any) -> None:
     workflow = orders(start=other)
     workflow.step(Status.CREATED, to=Status.DONE)(nothing)
-    assert mistake(workflow) == f"start {other!r}: use a status of Status"
+    assert mistake(workflow) == f"start {other!r} is no status: use one of Status"
 
 
 def test_no_end() -> None:
@@ -236,13 +288,117 @@ def test_object_type_that_pydantic_does_not_take() -> None:
         ({"parallel": 0}, "parallel needs to be 1 or more"),
         ({"pause_after": 0}, "pause_after needs to be 1 or more"),
         ({"timeout": timedelta(0)}, "timeout needs to be longer than nothing"),
+        ({"lag": timedelta(seconds=-1)}, "lag needs to be nothing or longer"),
+        ({"lag_alert": timedelta(0)}, "lag_alert needs to be longer than nothing"),
         ({"retry": Retry(attempts=0)}, "retry needs attempts >= 1, or None for ever"),
+        ({"rate": Rate(0)}, "rate needs 1 or more runs"),
+        ({"breaker": Breaker(failures=0)}, "breaker needs 1 or more failures"),
+        ({"children": "some"}, """children is 'some': use "all", "any" or "each\""""),
+        (
+            {"children": "all", "lag": SECOND},
+            "it runs when its children have ended, whatever its lag: leave lag out",
+        ),
+        ({"fatal": ["KeyError"]}, "fatal lists 'KeyError': list types of exceptions"),
+        ({"fatal": [KeyError()]}, "fatal lists KeyError(): list types of exceptions"),
+        (
+            {"on_error": Status.CREATED},
+            "on_error leads back to it for ever: name another status",
+        ),
     ],
 )
-def test_option_out_of_range(option: dict[str, Any], says: str) -> None:
+def test_option_of_a_step_that_can_not_be(option: dict[str, Any], says: str) -> None:
     workflow = orders()
     workflow.step(Status.CREATED, to=Status.DONE, **option)(nothing)
     assert mistake(workflow) == f"step at CREATED: {says}"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"parallel": 1, "pause_after": 1, "lag": timedelta(0), "rate": Rate(1)},
+        {"lag": SECOND, "lag_alert": SECOND, "timeout": SECOND, "breaker": Breaker()},
+        {"children": "each", "fatal": KeyError},
+        {"children": "any", "fatal": [KeyError, ValueError]},
+    ],
+)
+def test_options_of_a_step_that_can_be(option: dict[str, Any]) -> None:
+    workflow = orders()
+    workflow.step(Status.CREATED, to=Status.DONE, **option)(nothing)
+    workflow.validate()
+
+
+@pytest.mark.parametrize("kind", ["timeout", "callback"])
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"timeout": timedelta(0)}, "timeout needs to be longer than nothing"),
+        ({"retry": Retry(factor=0)}, "retry needs factor >= 1"),
+    ],
+)
+def test_option_of_another_handler_out_of_range(
+    kind: str, option: dict[str, Any], says: str
+) -> None:
+    workflow = orders()
+    declare(workflow, kind, **option)
+    assert mistake(workflow) == f"{kind} 'nothing' at CREATED: {says}"
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"auto_resume": timedelta(0)}, "auto_resume is 0:00:00: give a time to come, or None"),
+        (
+            {"retention": timedelta(seconds=-1)},
+            "retention is -1 day, 23:59:59: give a time to come, or None",
+        ),
+        (
+            {"renamed": {"PICKED": Status.DONE}},
+            "renamed: PICKED is still a status: leave it out",
+        ),
+        (
+            {"renamed": {"OLD": "DONE"}},
+            "renamed: what 'OLD' is now, 'DONE' is no status: use one of Status",
+        ),
+    ],
+)
+def test_option_of_the_workflow_that_can_not_be(option: dict[str, Any], says: str) -> None:
+    workflow = orders(**option)
+    workflow.step(Status.CREATED, to=Status.DONE)(nothing)
+    assert mistake(workflow) == says
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"auto_resume": None, "retention": timedelta(0)},
+        {"retention": None, "renamed": {"OLD": Status.DONE, "OLDER": Status.DONE}},
+    ],
+)
+def test_options_of_the_workflow_that_can_be(option: dict[str, Any]) -> None:
+    workflow = orders(**option)
+    workflow.step(Status.CREATED, to=Status.DONE)(nothing)
+    workflow.validate()
+
+
+def test_a_payload_that_pydantic_does_not_take_is_one_mistake_of_all() -> None:
+    class Unknown:
+        pass
+
+    workflow = orders()
+    workflow.callback(Status.CREATED, to=Status.CREATED, payload=Unknown)(nothing)
+    first, second = mistakes(workflow)
+    assert first.startswith(f"callback 'nothing' at CREATED: payload {Unknown!r}: Unable to")
+    assert second == "no status ends it: lead to one that has no step"
+
+
+def test_two_hooks_for_one_change() -> None:
+    workflow = orders()
+    workflow.step(Status.CREATED, to=Status.DONE)(nothing)
+    assert workflow.on_complete(nothing) is nothing
+    workflow.on_cancel(nothing)
+    workflow.validate()
+    workflow.on_complete(nothing)
+    assert mistake(workflow) == "two hooks on_complete: keep one"
 
 
 def test_unknown_option() -> None:
@@ -384,19 +540,3 @@ def test_an_object_that_json_can_not_hold() -> None:
     workflow: Workflow[dict[str, Any], Status] = Workflow("orders", dict, Status)
     with pytest.raises(InvalidObject, match="Unable to serialize unknown type"):
         workflow.plain({"x": object()})
-
-
-def test_what_is_listed_as_fatal_is_no_exception_type() -> None:
-    workflow = orders()
-    workflow.step(Status.CREATED, to=Status.DONE, fatal=["KeyError"])(nothing)  # type: ignore[list-item]
-    assert mistake(workflow) == (
-        "step at CREATED: fatal lists 'KeyError', which is no exception type"
-    )
-
-
-def test_on_error_that_leads_back_for_ever() -> None:
-    workflow = orders()
-    workflow.step(Status.CREATED, to=Status.DONE, on_error=Status.CREATED)(nothing)
-    assert mistake(workflow) == (
-        "step at CREATED: on_error leads back to it for ever; name another"
-    )

@@ -467,12 +467,15 @@ def test_life_cycle() -> None:
         "INITIATED": {"RUNNING", "PAUSED", "CANCELLED"},
         "RUNNING": {"COMPLETED", "PAUSED", "CANCELLED"},
         "PAUSED": {"RUNNING", "CANCELLED"},
-        "COMPLETED": set(),
-        "CANCELLED": set(),
+        "COMPLETED": {"DATA_DELETION_REQUESTED"},
+        "CANCELLED": {"DATA_DELETION_REQUESTED"},
+        "DATA_DELETION_REQUESTED": {"DATA_DELETED"},
+        "DATA_DELETED": {"DATA_DELETION_REQUESTED"},
     }
 
 
 def test_life_cycle_table_is_closed() -> None:
     assert set(TRANSITIONS) == set(State)
-    assert all(not TRANSITIONS[state] for state in set(State) - LIVE)
-    assert all(TRANSITIONS[state] for state in LIVE)
+    assert all(TRANSITIONS[state] for state in State)
+    # A run that has ended never runs again.
+    assert all(not TRANSITIONS[state] & LIVE for state in set(State) - LIVE)

@@ -1,8 +1,8 @@
 """What is told about runs, and the cursor between two pages."""
 
 import base64
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streamwf.errors import InvalidQuery
-from streamwf.operations import Cursor, cursor_of, read_cursor
+from streamwf.lists import Cursor, cursor_of, read_cursor
 from streamwf.record import Failure, State, Timer
-from streamwf.views import MAX_PAGE, Query, RunView, event_view, run_view
+from streamwf.views import MAX_PAGE, Order, Query, RunView, event_view, run_view
 from tests.support import NOW, examples, record, result, trigger
 
 LATER = NOW + timedelta(hours=1)
@@ -102,18 +102,32 @@ def a_view(workflow: str, foreign_id: str, run_id: str) -> RunView:
 _text = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
+_instants = st.datetimes(timezones=st.just(UTC))
+
+
 @examples(200)
-@given(_text, _text, _text)
-def test_a_cursor_is_read_as_it_was_made(workflow: str, foreign_id: str, run_id: str) -> None:
-    cursor = cursor_of(a_view(workflow, foreign_id, run_id))
-    assert read_cursor(cursor) == Cursor(workflow, foreign_id, run_id)
+@given(st.sampled_from(get_args(Order)), _text, _text, _text, _instants)
+def test_a_cursor_is_read_as_it_was_made(
+    order: Order, workflow: str, foreign_id: str, run_id: str, until: datetime
+) -> None:
+    run = a_view(workflow, foreign_id, run_id)
+    cursor = cursor_of(order, run, until)
+    at = run.updated_at if "updated" in order else run.created_at
+    made = Cursor(order, workflow, foreign_id, run_id, at, until)
+    assert read_cursor(cursor, order) == made
     assert cursor.isascii()
     assert not set(cursor) & set("+/= &?#%"), "it goes into an address as it is"
 
 
+def test_a_cursor_is_of_one_order() -> None:
+    cursor = cursor_of("created", a_view("orders", "o-1", "r"))
+    with pytest.raises(InvalidQuery, match="it is of a list by created, not by -created"):
+        read_cursor(cursor, "-created")
+
+
 @pytest.mark.parametrize("cursor", [None, ""])
 def test_no_cursor_is_the_first_page(cursor: str | None) -> None:
-    assert read_cursor(cursor) is None
+    assert read_cursor(cursor, "foreign_id") is None
 
 
 def packed(value: Any) -> str:
@@ -131,20 +145,22 @@ def packed(value: Any) -> str:
         packed({"a": 1}),
         packed(["orders", "o-1"]),
         packed([1, 2, 3]),
-        packed(["a", "b", "c"])[:-3],
+        packed(["foreign_id", "orders", "o-1", "r", "2030-01-01T00:00:00"]),
+        packed(["nope", "orders", "o-1", "r", "2030-01-01T00:00:00Z"]),
+        packed(["foreign_id", "a", "b", "c", "2030-01-01T00:00:00Z"])[:-3],
         base64.urlsafe_b64encode(b'["a","b","\xff"]').decode(),
     ],
 )
 def test_a_cursor_that_nobody_made(cursor: str) -> None:
     with pytest.raises(InvalidQuery, match="cursor can't be read"):
-        read_cursor(cursor)
+        read_cursor(cursor, "foreign_id")
 
 
 @examples(200)
 @given(st.text(max_size=30))
 def test_no_cursor_raises_anything_else(cursor: str) -> None:
     try:
-        read_cursor(cursor)
+        read_cursor(cursor, "foreign_id")
     except InvalidQuery as error:
         told = error.errors
         assert told[0]["field"] == "cursor"

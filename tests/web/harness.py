@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -16,6 +17,7 @@ from streamwf.adapters.web import NoPeers, Peers, Server, application, serve
 from streamwf.embedded import EmbeddedHost
 from streamwf.errors import NotReady
 from streamwf.operations import Operations
+from streamwf.pacing import Breaker
 from streamwf.shard import Shard
 
 LIMIT = 10_000
@@ -51,9 +53,12 @@ def orders(gate: asyncio.Event) -> Workflow[Order, Status]:
 
 def refunds() -> Workflow[dict[str, Any], Status]:
     """Its runs stay where they begin."""
-    workflow: Workflow[dict[str, Any], Status] = Workflow("refunds", dict, Status)
+    search = ("customer", "address.city")
+    workflow: Workflow[dict[str, Any], Status] = Workflow("refunds", dict, Status, search=search)
 
-    @workflow.step(Status.CREATED, to=Status.SHIPPED)
+    @workflow.step(
+        Status.CREATED, to=Status.SHIPPED, breaker=Breaker(), lag_alert=timedelta(hours=1)
+    )
     async def wait(run: Run[dict[str, Any], Status]) -> Skip:
         return Skip()
 

@@ -12,7 +12,7 @@ from yarl import URL
 
 from streamwf import Client, State
 from streamwf.adapters.http import HttpGateway
-from streamwf.client import LocalGateway
+from streamwf.gateway import LocalGateway
 from streamwf.errors import (
     AwaitFailed,
     DeadlineExceeded,

@@ -2,16 +2,21 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamwf import Breaker, Run, Workflow
 from streamwf.adapters.metrics import HostCollector, registry_of
 from streamwf.shard import Shard
+from streamwf.testing import engine
 from tests.support import eventually
-from tests.web.harness import Worker, orders
+from tests.web.harness import Order, Status, Worker, orders
+
+OrderRun = Run[Order, Status]
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -21,6 +26,8 @@ NAMES = {
     "streamwf_runs",
     "streamwf_queue_depth",
     "streamwf_steps_running",
+    "streamwf_steps_held",
+    "streamwf_lag_alerts_total",
     "streamwf_shards",
     "streamwf_position",
     "streamwf_recovery_events",
@@ -89,6 +96,42 @@ async def test_what_waits_for_its_turn(worker: Worker, registry: CollectorRegist
     await worker.reached(await worker.trigger("o-2"), "PICKED")
     depth = samples(registry, "streamwf_queue_depth")
     assert depth == {("orders", "CREATED"): 0, ("orders", "PICKED"): 1, ("refunds", "CREATED"): 0}
+
+
+async def test_steps_that_are_held_and_those_that_start_too_late() -> None:
+    calls: list[str] = []
+    hour = timedelta(hours=1)
+    workflow = Workflow("orders", Order, Status)
+
+    @workflow.step(
+        Status.CREATED, to=Status.SHIPPED, breaker=Breaker(1, hour), lag_alert=hour, parallel=1
+    )
+    async def ship(run: OrderRun) -> Status:
+        calls.append(run.foreign_id)
+        if len(calls) == 1:
+            raise OSError("refused")
+        return Status.SHIPPED
+
+    async with engine(workflow) as app:
+        registry = registry_of(app.host)
+
+        def told() -> tuple[float, float]:
+            [held] = samples(registry, "streamwf_steps_held").items()
+            [late] = samples(registry, "streamwf_lag_alerts_total").items()
+            assert held[0] == late[0] == ("orders", "CREATED")
+            return held[1], late[1]
+
+        assert told() == (0, 0)
+        for number in range(4):
+            await app.trigger(workflow, f"o-{number}", Order(price=number))
+        await app.settle()
+        assert told() == (1, 0)
+        app.clock.advance(2 * hour)
+        await app.settle()
+        assert told() == (0, 4)
+        # Counters never fall.
+        app.host._shards.clear()
+        assert told() == (0, 4)
 
 
 async def test_recovery(worker: Worker, registry: CollectorRegistry) -> None:

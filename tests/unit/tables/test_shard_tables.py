@@ -91,7 +91,7 @@ def due(kept: Kept, start: datetime, end: datetime, limit: int = 1_000) -> list[
 def test_a_fresh_table_holds_nothing(kept: Kept) -> None:
     assert kept.table.position is None
     assert kept.table.get("o-1") is None
-    assert kept.table.foreign_id_of("run-1") is None
+    assert kept.table.head_of("run-1") is None
     assert list(kept.table.scan("")) == []
     assert kept.table.due(*EVER, 10) == []
     assert not any(kept.table.counts().values())
@@ -168,9 +168,9 @@ def test_a_run_is_found_by_its_id_after_the_next_one_took_its_place(kept: Kept) 
     put(kept, first)
     kept.write([Change("o-1\0run-1", None, first), Change("o-1", first, second)], 2)
     kept.reopen()
-    assert kept.table.foreign_id_of("run-1") == "o-1"
-    assert kept.table.foreign_id_of("run-2") == "o-1"
-    assert kept.table.foreign_id_of("run-3") is None
+    assert kept.table.head_of("run-1") == "o-1"
+    assert kept.table.head_of("run-2") == "o-1"
+    assert kept.table.head_of("run-3") is None
     assert kept.table.get("o-1") == second
     assert kept.table.get("o-1\0run-1") == first
 
@@ -261,7 +261,7 @@ def test_foreign_ids_that_look_like_parts_of_keys(kept: Kept) -> None:
     kept.reopen()
     assert [key for key, _ in kept.table.scan("")] == sorted(odd)
     assert due(kept, *EVER) == sorted(odd)
-    assert all(kept.table.foreign_id_of(f"run-of-{name}") == name for name in odd)
+    assert all(kept.table.head_of(f"run-of-{name}") == name for name in odd)
 
 
 # ---- any sequence of checkpoints

@@ -1,0 +1,46 @@
+"""What connectors give a workflow's topics: many events at a time, and dead letters."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from streamwf.adapters.kafka.append import append_batch
+from streamwf.adapters.kafka.topics import partition_of
+from streamwf.events import Event, encode_event
+from streamwf.ports import Letter
+
+logger = structlog.get_logger("streamwf.shard")
+
+
+async def append_events(
+    to: AIOKafkaProducer, topic: str, partitions: int, events: Sequence[Event]
+) -> None:
+    """Append events where they belong, in their order. Raises KafkaError."""
+    piles: dict[int, list[tuple[bytes, bytes]]] = {}
+    for event in events:
+        pile = piles.setdefault(partition_of(event.subject, partitions), [])
+        pile.append((event.subject.encode(), encode_event(event)))
+    await asyncio.gather(
+        *(append_batch(to, topic, partition, pile) for partition, pile in piles.items())
+    )
+
+
+async def bury(
+    to: AIOKafkaProducer, topic: str, partitions: int, letters: Sequence[Letter]
+) -> None:
+    """Append letters with their own headers, and the reason and the place. Raises KafkaError."""
+    await asyncio.gather(*(_bury(to, topic, partitions, letter) for letter in letters))
+
+
+async def _bury(to: AIOKafkaProducer, topic: str, partitions: int, letter: Letter) -> None:
+    place = {"partition": letter.partition, "offset": letter.position, "reason": letter.reason}
+    logger.warning("dead_letter", topic=letter.source, **place)
+    headers = [
+        *letter.headers,
+        *((name, text.encode()) for name, text in {"topic": letter.source, **place}.items()),
+    ]
+    # Those of one partition stay in their order.
+    partition = partition_of(f"{letter.source}/{letter.partition}", partitions)
+    await append_batch(to, topic, partition, [(letter.key, letter.value)], headers)

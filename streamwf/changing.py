@@ -1,0 +1,149 @@
+"""Changing runs: what is requested of them is appended to the log, and answered once it is folded."""
+
+import asyncio
+import uuid
+
+from . import events
+from .bulk import steer_all
+from .errors import (
+    DeadlineExceeded,
+    InvalidQuery,
+    NotReady,
+    RecordTooLarge,
+    RunInProgress,
+    RunNotFound,
+    TransitionRefused,
+)
+from .events import Event, derived_id, encode_event
+from .fold import Verdict
+from .looking import Host, Looking
+from .pacing import Held
+from .shard import Shard
+from .views import Bulk, BulkSteering, HeldView, RunView, Trigger
+from .waiting import Answer
+
+
+def run_id_of(workflow: str, trigger: Trigger) -> str:
+    """The id of the run that a trigger asks for: the same each time if it has a key."""
+    if trigger.key:
+        return derived_id(workflow, trigger.foreign_id, trigger.key)
+    return str(uuid.uuid4())
+
+
+class Changing(Looking):
+    """Triggers and steers the runs of a host. patience: seconds to wait for a fold."""
+
+    def __init__(self, host: Host, patience: float = 10.0) -> None:
+        super().__init__(host)
+        self.patience = patience
+
+    def trigger_event(self, name: str, trigger: Trigger) -> Event:
+        """The event of a request to start a run, checked against the definition.
+
+        Raises WorkflowNotFound, InvalidObject, UnknownStatus, TerminalStart, InvalidForeignId,
+        InvalidQuery and RecordTooLarge.
+        """
+        workflow = self.workflow(name)
+        if trigger.start_at is not None and trigger.start_at.tzinfo is None:
+            raise InvalidQuery(field="start_at", why="it has no time zone")
+        status = workflow.check_start(trigger.status or "").name
+        event = events.request(
+            name,
+            events.TRIGGER,
+            trigger.foreign_id,
+            self.host.clock.now(),
+            event_id=str(uuid.uuid4()),
+            runid=run_id_of(name, trigger),
+            status=status,
+            data=workflow.dump_checked(trigger.object),
+            startat=trigger.start_at,
+        )
+        self._check_size("object", event)
+        return event
+
+    async def trigger(self, name: str, trigger: Trigger) -> RunView:
+        """Start a run, and return it once it is accepted.
+
+        Raises what `trigger_event` does, RunInProgress, and DeadlineExceeded if nothing judged it
+        in time.
+        """
+        event = self.trigger_event(name, trigger)
+        shard = self._shard_of(name, trigger.foreign_id)
+        answer = await self._submit(shard, event)
+        record = answer.record
+        if answer.verdict is Verdict.RUN_IN_PROGRESS and record is not None:
+            raise RunInProgress(foreign_id=trigger.foreign_id, run_id=record.run_id)
+        if record is None:
+            raise NotReady(what=name)
+        return await self._view(shard, record)
+
+    async def append_trigger(self, name: str, trigger: Trigger) -> str:
+        """Request a run, and return its id once the log has the request.
+
+        Raises what `trigger_event` does.
+        """
+        event = self.trigger_event(name, trigger)
+        await self.host.append(name, event)
+        return event.runid
+
+    async def steer(
+        self, action: str, run_id: str, reason: str = "", key: str | None = None
+    ) -> RunView:
+        """Pause, resume or cancel a run. key: makes a repeat harmless.
+
+        Raises RunNotFound, TransitionRefused, RecordTooLarge and DeadlineExceeded.
+        """
+        shard, record = self._find(run_id)
+        event = events.request(
+            shard.workflow.name,
+            action,
+            record.foreign_id,
+            self.host.clock.now(),
+            event_id=derived_id(run_id, action, key) if key else str(uuid.uuid4()),
+            inner=record.kind,
+            runid=run_id,
+            reason=reason,
+        )
+        self._check_size("reason", event)
+        answer = await self._submit(shard, event)
+        if answer.verdict is Verdict.STATE_FORBIDS and answer.record is not None:
+            raise TransitionRefused(action=action, run_id=run_id, state=answer.record.state)
+        if answer.record is None:
+            raise RunNotFound(run_id=run_id)
+        return await self._view(shard, answer.record)
+
+    async def bulk(self, asked: BulkSteering) -> Bulk:
+        """Do the same to a part of the runs that fit a filter: those after the cursor.
+
+        By foreign id, so that none is passed over and none comes twice, whatever changes.
+
+        Raises what `find` does. What is refused is told of each run.
+        """
+        page = await self.find(asked.page())
+        return await steer_all(
+            page, lambda run: self.steer(asked.action, run.run_id, asked.reason, asked.key)
+        )
+
+    def _check_size(self, what: str, event: Event) -> None:
+        size = len(encode_event(event))
+        if size > self.host.max_record_bytes:
+            raise RecordTooLarge(what=what, size=size, limit=self.host.max_record_bytes)
+
+    async def _submit(self, shard: Shard, event: Event) -> Answer:
+        """The error of a passed deadline says whether the log has the request, and of which run."""
+        future = shard.waiting.answer(event.id)
+        logged = False
+        try:
+            async with asyncio.timeout(self.patience):
+                await self.host.append(shard.workflow.name, event)
+                logged = True
+                return await future
+        except TimeoutError:
+            raise DeadlineExceeded(
+                what=f"the {event.type} of {event.subject}",
+                seconds=self.patience,
+                logged=logged,
+                run_id=event.runid,
+            ) from None
+        finally:
+            future.cancel()

@@ -1,0 +1,64 @@
+"""`streamwf callback`: answering a run that waits, over HTTP."""
+
+import base64
+import json
+from typing import Any, BinaryIO
+
+import click
+
+from streamwf.cli import options
+from streamwf.cli.output import write, write_json
+from streamwf.cli.runs import ask
+from streamwf.views import CallbackRequest, CallbackView
+
+
+@click.command()
+@click.argument("workflow")
+@click.argument("name")
+@click.option("--foreign-id", help="Of the run; its latest one.")
+@click.option("--run-id", help="Of the run, instead.")
+@click.option("--correlation", help="The value that the run is known by, instead.")
+@click.option("--data", help="What to tell it, as JSON.")
+@click.option("--file", type=click.File("rb"), help="What to tell it, as bytes. `-` is stdin.")
+@click.option("--key", help="Makes a repeat harmless: the same key counts once.")
+@click.option(
+    "--wait-for",
+    type=click.FloatRange(min=0),
+    default=0,
+    help="Seconds that it may wait until it is wanted.",
+)
+@options.as_json
+@options.url
+def callback(
+    workflow: str,
+    name: str,
+    data: str | None,
+    file: BinaryIO | None,
+    as_json: bool,
+    url: str,
+    **given: Any,
+) -> None:
+    """Answer a run that waits for the callback NAME, and say what came of it."""
+    if data is not None and file is not None:
+        raise click.UsageError("Give --data or --file, not both.")
+    ways = ("foreign_id", "run_id", "correlation")
+    if sum(given[way] is not None for way in ways) != 1:
+        raise click.UsageError("Say which run: --foreign-id, --run-id or --correlation.")
+    try:
+        payload = None if data is None else json.loads(data)
+    except ValueError as error:
+        raise click.BadParameter(f"it is not JSON: {error}", param_hint="--data") from None
+    raw = None if file is None else base64.b64encode(file.read()).decode()
+    asked = CallbackRequest.of(name=name, payload=payload, payload_base64=raw, **given)
+    found = ask(url, lambda gateway: gateway.callback(workflow, asked))
+    write_json(found) if as_json else _tell(found)
+
+
+def _tell(found: CallbackView) -> None:
+    write(found.outcome)
+    if found.run is not None:
+        write(
+            f"{found.run.foreign_id} ({found.run.run_id}) is {found.run.state} at {found.run.status}"
+        )
+    if found.error is not None:
+        write(f"{found.error.type}: {found.error.message}")

@@ -1,0 +1,169 @@
+"""What errors lead to: another attempt, another status, or a pause that people end."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from . import events
+from .declared import Callback, Run, Step, Timeout
+from .errors import Fatal, RequestRefused
+from .events import Event
+from .record import Call, DueHook, Record, State, Timer
+from .results import Results, answered
+from .retry import Retry
+from .telling import text, told
+
+ObjectT = TypeVar("ObjectT")
+StatusT = TypeVar("StatusT", bound=Enum)
+
+_RETRY = Retry()
+
+
+class Failures(Results[ObjectT, StatusT]):
+    """Makes the results of steps, timeouts, callbacks and hooks that have failed, too."""
+
+    # ---- steps
+
+    def failed(
+        self,
+        record: Record,
+        step: Step[ObjectT, StatusT],
+        error: BaseException,
+        again: Callable[[], Run[ObjectT, StatusT]],
+    ) -> Event:
+        """again: makes the run as it was before the step."""
+        try:
+            return self.bounded(self._judged(record, step, error, again))
+        except Exception as worse:
+            # What the error should have led to is impossible. People have to see to it.
+            return self.stuck(record, worse)
+
+    def _judged(
+        self,
+        record: Record,
+        step: Step[ObjectT, StatusT],
+        error: BaseException,
+        again: Callable[[], Run[ObjectT, StatusT]],
+    ) -> Event:
+        attempt = record.attempt + 1
+        final = isinstance(error, step.fatal)
+        if final or step.retry.exhausted(attempt):
+            if step.on_error is not None:
+                return self.moved(record, again(), step.on_error, step, **told(error))
+            return self._paused_by(record, error, attempt, None if final else self._resume_at())
+        if step.pause_after is not None and attempt >= step.pause_after:
+            return self._paused_by(record, error, attempt, self._resume_at())
+        return self._try_again(record, step.retry, error)
+
+    def put_off(self, record: Record, error: BaseException, **also: Any) -> Event:
+        """The step of an inner run failed: it is tried again."""
+        return self.bounded(self._try_again(record, _RETRY, error, **also))
+
+    def not_entered(self, record: Record, error: BaseException) -> Event:
+        """The run could not enter its start: that is tried again."""
+        return self.bounded(self._try_again(record, _RETRY, error))
+
+    def _try_again(self, record: Record, retry: Retry, error: BaseException, **also: Any) -> Event:
+        attempt = record.attempt + 1
+        return self.event(
+            record,
+            events.FAILED,
+            dueat=self._later(retry, attempt),
+            attempt=attempt,
+            **told(error),
+            **also,
+        )
+
+    def _later(self, retry: Retry, attempt: int) -> datetime:
+        return self.clock.now() + retry.delay(attempt, self.chance())
+
+    def stuck(self, record: Record, error: BaseException) -> Event:
+        """No attempt can mend this: only other code or another object can."""
+        return self.bounded(self._paused_by(record, error, record.attempt + 1, resume_at=None))
+
+    def _paused_by(
+        self, record: Record, error: BaseException, attempt: int, resume_at: datetime | None
+    ) -> Event:
+        return self.event(
+            record,
+            events.PAUSED,
+            state=State.PAUSED,
+            dueat=self.clock.now(),
+            attempt=attempt,
+            reason=f"paused after {attempt} failed attempts",
+            resumeat=resume_at,
+            **told(error),
+        )
+
+    def rejected(self, record: Record, why: RequestRefused) -> Event:
+        return self.event(
+            record,
+            events.REJECTED,
+            state=State.CANCELLED,
+            reason=text(str(why)),
+        )
+
+    def _resume_at(self) -> datetime | None:
+        after = self.workflow.auto_resume
+        return None if after is None else self.clock.now() + after
+
+    # ---- timeouts, callbacks and hooks
+
+    def timer_failed(
+        self, record: Record, timeout: Timeout[ObjectT, StatusT], error: BaseException
+    ) -> Event:
+        name, attempt = timeout.name, answered(record, timeout.name).attempt + 1
+        if isinstance(error, Fatal) or timeout.retry.exhausted(attempt):
+            paused = self.event(
+                record,
+                events.PAUSED,
+                answers=name,
+                state=State.PAUSED,
+                dueat=record.due_at,
+                attempt=record.attempt,
+                reason=f"paused by timeout {name}",
+                timer=name,
+                **told(error),
+            )
+            return self.bounded(paused)
+        again = Timer(name, self._later(timeout.retry, attempt), attempt)
+        return self.bounded(self.expired(record, name, again, **told(error)))
+
+    def declined(self, record: Record, call: Call, error: BaseException) -> Event:
+        """A callback is answered with an error, and changes nothing."""
+        event = self.event(record, events.DECLINED, answers=call.id, call=call.id, **told(error))
+        return self.bounded(event)
+
+    def call_failed(
+        self,
+        record: Record,
+        call: Call,
+        callback: Callback[ObjectT, StatusT],
+        error: BaseException,
+    ) -> Event:
+        attempt = call.attempt + 1
+        if isinstance(error, Fatal) or callback.retry.exhausted(attempt):
+            return self.declined(record, call, error)
+        failed = self.event(
+            record,
+            events.POSTPONED,
+            answers=call.id,
+            call=call.id,
+            dueat=self._later(callback.retry, attempt),
+            attempt=attempt,
+            **told(error),
+        )
+        return self.bounded(failed)
+
+    def hooked(self, record: Record, hook: DueHook, error: BaseException | None = None) -> Event:
+        """A hook has run; or it has failed, and is tried again."""
+        fields: dict[str, Any] = {}
+        if error is not None:
+            fields |= told(error)
+            if not isinstance(error, Fatal):
+                attempt = hook.attempt + 1
+                fields |= {"dueat": self._later(_RETRY, attempt), "attempt": attempt}
+        return self.bounded(
+            self.event(record, events.HOOKED, answers=hook.on, hook=hook.on, **fields)
+        )

@@ -1,0 +1,306 @@
+"""Looking at the runs that a host owns: one, its history, all that fit a query.
+
+What another worker owns is asked of that one, by the web views.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from . import events
+from .definition import Workflow
+from .errors import (
+    AwaitFailed,
+    DeadlineExceeded,
+    NotReady,
+    RunNotFound,
+    WorkflowNotFound,
+)
+from .events import Event
+from .lists import (
+    Cursor,
+    Following,
+    Place,
+    cursor_of,
+    descending,
+    place_of,
+    read_cursor,
+    selections,
+)
+from .ports import Clock, Letter
+from .record import LIVE, Record, State
+from .shard import Shard
+from .vaults import Vaults
+from .views import (
+    Count,
+    Filter,
+    History,
+    Order,
+    Page,
+    Query,
+    RunView,
+    event_view,
+    run_view,
+)
+
+#: How many rows are looked at before others on the loop have their turn.
+TURN = 500
+
+
+class Host(Protocol):
+    """What the operations ask of the host that runs the shards."""
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow[Any, Any]]: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def max_record_bytes(self) -> int: ...
+    @property
+    def vaults(self) -> Vaults: ...
+    @property
+    def brokers(self) -> str:
+        """Where Kafka is: that of the topics, or else that of the settings."""
+
+    def shards(self, workflow: str) -> Iterable[Shard]:
+        """The shards of a workflow that this process owns."""
+
+    def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
+        """The shard of a foreign id, if this process owns it."""
+
+    async def append(self, workflow: str, event: Event) -> None:
+        """Return once the event is in the log; sealed, if the workflow encrypts."""
+
+    async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
+        """Return once the events are in the log, as `append` does; those of one run in their
+        order."""
+
+    async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+        """Return once the letters are among the dead letters."""
+
+    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+        """The events at these offsets, in plain. What can't be opened any more is null."""
+
+
+class Looking:
+    """Looks at the runs that a host owns."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def workflow(self, name: str) -> Workflow[Any, Any]:
+        """Raises WorkflowNotFound."""
+        try:
+            return self.host.workflows[name]
+        except KeyError:
+            known = ", ".join(sorted(self.host.workflows))
+            raise WorkflowNotFound(workflow=name, known=known) from None
+
+    async def get(self, run_id: str) -> RunView:
+        """Raises RunNotFound."""
+        return await self._view(*self._find(run_id))
+
+    async def history(self, run_id: str) -> History:
+        """The events of a run. Raises RunNotFound."""
+        shard, record = self._find(run_id)
+        found = await self.host.read(shard.workflow.name, shard.partition, record.offsets)
+        first = record.version - len(record.offsets) + 1
+        return History(
+            run_id=run_id,
+            truncated=first > 1,
+            events=[
+                event_view(offset, version, event)
+                for version, (offset, event) in enumerate(
+                    zip(record.offsets, found, strict=True), first
+                )
+            ],
+        )
+
+    async def find(self, query: Query) -> Page:
+        """A page of the runs that fit a query.
+
+        What holds from page to page, however many runs are started or change in between:
+
+        - By foreign id, and by when they were created, every run that fits all the time is on
+          exactly one page. A run that is new is on none, or on one that is still to come.
+        - By when they were updated, this holds of every run that does not change. One that does
+          is on no second page; it may be on none.
+
+        Raises WorkflowNotFound, InvalidForeignId and InvalidQuery, and NotReady if it asks for a
+        foreign id whose shard is not live here.
+        """
+        after = read_cursor(query.cursor, query.order)
+        in_order = query.order == "foreign_id"
+        size = query.limit + 1
+        kept: list[tuple[Place, Shard, Record]] = []
+        until = after.until if after else None
+        async for shard, record in self._fitting(query, query.order, after):
+            kept.append((place_of(query.order, shard.workflow.name, record), shard, record))
+            if in_order and len(kept) == size:
+                break
+            if query.order == "updated" and after is None:
+                until = max(until or record.updated_at, record.updated_at)
+            if len(kept) == 2 * size:
+                _first(kept, query.order, size)
+        _first(kept, query.order, size)
+        runs = [await self._view(shard, record) for _, shard, record in kept[: query.limit]]
+        more = len(kept) == size
+        return Page(runs=runs, cursor=cursor_of(query.order, runs[-1], until) if more else None)
+
+    async def count(self, asked: Filter) -> Count:
+        """How many runs fit a filter. Raises what `find` does."""
+        count = 0
+        chosen = selections(asked, self.host.workflows)
+        if all(selection.by_standing for _, selection in chosen):
+            # These are counted all along.
+            for name, selection in chosen:
+                for shard in self.host.shards(name):
+                    counts = shard.counts().items()
+                    count += sum(n for standing, n in counts if selection.stands(*standing))
+            return Count(count=count)
+        async for _ in self._fitting(asked, "foreign_id", None):
+            count += 1
+        return Count(count=count)
+
+    async def _fitting(
+        self, asked: Filter, order: Order, after: Cursor | None
+    ) -> AsyncIterator[tuple[Shard, Record]]:
+        """The runs that fit and come after a cursor, in the order of foreign ids."""
+        follows = Following(order, after)
+        for name, selection in selections(asked, self.host.workflows):
+            start = selection.start
+            if asked.workflow and asked.foreign_id is not None:
+                self._shard_of(name, asked.foreign_id)
+            if after is not None and order == "foreign_id":
+                if name < after.workflow:
+                    continue
+                if name == after.workflow:
+                    start = max(start, after.foreign_id)
+            async for shard, record in self._scan(name, start):
+                if selection.over(record):
+                    break
+                if not (follows(name, record) and selection.fits(record)):
+                    continue
+                if selection.searches and not selection.finds(await self._shown(shard, record)):
+                    continue
+                yield shard, record
+
+    async def _scan(self, name: str, start: str) -> AsyncIterator[tuple[Shard, Record]]:
+        """The runs of a workflow in the order of their foreign ids, from `start` on.
+
+        The newest run of a foreign id comes first, so that a run which is new shifts no page.
+        """
+        scans = [
+            ((key, shard, record) for key, record in shard.scan(start))
+            for shard in self.host.shards(name)
+        ]
+        merged = heapq.merge(*scans, key=lambda item: item[0])
+        groups = itertools.groupby(merged, key=lambda item: item[2].foreign_id)
+        newest_first = itertools.chain.from_iterable(sorted(group, key=_age) for _, group in groups)
+        for number, (_, shard, record) in enumerate(newest_first, 1):
+            yield shard, record
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
+        """Wait until a run is at a status, or has passed it; without one, until it has ended.
+
+        timeout: seconds.
+
+        Raises RunNotFound, UnknownStatus, DeadlineExceeded, and AwaitFailed once it can't get
+        there any more.
+        """
+        shard, record = self._find(run_id)
+        if status is not None:
+            status = shard.workflow.member(status).name
+        with shard.waiting.watch(run_id) as changes:
+            record = self._find(run_id)[1]
+            current = shard.workflow.current(record.status)
+            if status not in (None, current) and await self._passed(shard, run_id, status):
+                return await self._view(shard, record)
+            deadline = time.monotonic() + timeout
+            while not self._reached(shard, await self._shown(shard, record), status):
+                try:
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        change = await changes.get()
+                except TimeoutError:
+                    raise DeadlineExceeded(what=f"run {run_id}", seconds=timeout) from None
+                if change is None:
+                    raise NotReady(what=f"run {run_id}")
+                record = change
+            return await self._view(shard, record)
+
+    async def _passed(self, shard: Shard, run_id: str, status: str | None) -> bool:
+        history = await self.history(run_id)
+        # A trigger that names no status means the start; any other event, no change.
+        return any(
+            shard.workflow.current(event.status) == status
+            for event in history.events
+            if event.status or event.type == events.TRIGGER
+        )
+
+    def _reached(self, shard: Shard, record: Record, status: str | None) -> bool:
+        """Raises AwaitFailed if it will never be."""
+        ended = record.state not in LIVE
+        current = shard.workflow.current(record.status)
+        if current == status or (ended and status is None):
+            return True
+        paused = record.state is State.PAUSED and record.resume_at is None
+        reachable = status is None or status in shard.workflow.graph.reachable(current)
+        if ended or paused or not reachable:
+            raise AwaitFailed(
+                run_id=record.run_id,
+                wanted=status or "its end",
+                state=record.state,
+                status=current,
+                reason=record.reason,
+            )
+        return False
+
+    # ---- finding
+
+    def _shard_of(self, name: str, foreign_id: str) -> Shard:
+        shard = self.host.shard_of(name, foreign_id)
+        if shard is None or not shard.live:
+            raise NotReady(what=f"the shard of {foreign_id!r}")
+        return shard
+
+    def _find(self, run_id: str) -> tuple[Shard, Record]:
+        recovering = False
+        for name in self.host.workflows:
+            for shard in self.host.shards(name):
+                record = shard.lookup(run_id)
+                if record is not None:
+                    return shard, record
+                recovering = recovering or not shard.live
+        if recovering:
+            raise NotReady(what="a part of the runs")
+        raise RunNotFound(run_id=run_id)
+
+    async def _view(self, shard: Shard, record: Record) -> RunView:
+        held_until = shard.dispatcher.held_until(record)
+        shown, workflow = await self._shown(shard, record), shard.workflow
+        shown = msgspec.structs.replace(shown, status=workflow.current(shown.status))
+        return run_view(workflow.name, workflow.start_name, shown, held_until)
+
+    async def _shown(self, shard: Shard, record: Record) -> Record:
+        """The run in plain."""
+        vault = self.host.vaults.of(shard.workflow.name)
+        return record if vault is None else await vault.shown(record)
+
+
+def _age(item: tuple[str, Shard, Record]) -> tuple[bool, int]:
+    """Smaller for the newer run of a foreign id, whatever the older one was told since."""
+    key, _, record = item
+    return key != record.foreign_id, -record.offsets[0]
+
+
+def _first(kept: list[tuple[Place, Shard, Record]], order: Order, size: int) -> None:
+    """Leave so many, in their order."""
+    kept.sort(key=lambda item: item[0], reverse=descending(order))
+    del kept[size:]

@@ -1,0 +1,58 @@
+"""A run as the client tells it: with the workflow's own types."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Generic, TypeVar, cast
+
+from pydantic_core import to_json
+
+from .definition import Workflow
+from .record import State
+from .views import ErrorView, RunView, TimerView
+
+ObjectT = TypeVar("ObjectT")
+StatusT = TypeVar("StatusT", bound=Enum)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo(Generic[ObjectT, StatusT]):
+    """A run as it is, with the workflow's own types. object: None once its data was deleted."""
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    status: StatusT
+    state: State
+    object: ObjectT
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+    attempt: int
+    error: ErrorView | None
+    reason: str
+    timers: list[TimerView]
+    held_until: datetime | None
+
+
+def typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[ObjectT, StatusT]:
+    """Raises InvalidObject if what the run carries does not fit."""
+    deleted = view.state is State.DATA_DELETED and view.object is None
+    return RunInfo(
+        workflow=view.workflow,
+        foreign_id=view.foreign_id,
+        run_id=view.run_id,
+        status=workflow.member(view.status),
+        state=view.state,
+        object=cast("ObjectT", None) if deleted else workflow.load(to_json(view.object)),
+        version=view.version,
+        created_at=view.created_at,
+        updated_at=view.updated_at,
+        due_at=view.due_at,
+        attempt=view.attempt,
+        error=view.error,
+        reason=view.reason,
+        timers=view.timers,
+        held_until=view.held_until,
+    )

@@ -1,0 +1,105 @@
+"""The embedded host: in this process, on a clock that stands still."""
+
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamwf import embedded
+from streamwf.errors import InvalidDefinition
+from streamwf.testing import Engine, SteppedClock, engine
+from tests.acceptance.hosts import AnyWorkflow, Host, Letter
+
+
+class EmbeddedHost(Host):
+    """Steps its clock; its log is a list."""
+
+    name = "embedded"
+
+    def __init__(self, workflows: tuple[AnyWorkflow, ...]) -> None:
+        self._workflows = workflows
+        self._stack = AsyncExitStack()
+        self._engine: Engine
+
+    async def start(self, former: Engine | None = None) -> None:
+        # A clock of its own, so that a former engine can be left where it was.
+        self._engine = await self._stack.enter_async_context(
+            engine(*self._workflows, former=former)
+        )
+        self.clients = (self._engine.client,)
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    @property
+    def clock(self) -> SteppedClock:
+        return self._engine.clock
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def pass_time(self, by: timedelta, *, held: bool = False) -> None:
+        if held:
+            self.clock.advance(by)
+            self._engine.host.run_due()
+        else:
+            await self._engine.advance(by)
+
+    async def produce(
+        self,
+        workflow: AnyWorkflow,
+        value: bytes | Mapping[str, Any],
+        key: bytes | None = None,
+        shift: int = 0,
+    ) -> None:
+        raw = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        stamp = int(self.now().timestamp() * 1_000)
+        self._engine.host.logs[workflow.name].append(key, raw, stamp)
+
+    async def log(self, workflow: AnyWorkflow) -> list[bytes]:
+        return [record.value or b"" for record in self._engine.host.logs[workflow.name].records]
+
+    async def dead_letters(self, workflow: AnyWorkflow) -> list[Letter]:
+        letters = self._engine.host.logs[workflow.name].dead_letters
+        return [Letter(letter.value or b"", reason) for letter, reason in letters]
+
+    async def restart(self, *, kill: bool = False) -> None:
+        former = self._engine
+        await self._stack.aclose()
+        self._stack = AsyncExitStack()
+        await self.start(former)
+
+    async def rebuild(self, workflow: AnyWorkflow) -> None:
+        # Its tables are made from the log each time.
+        await self.restart()
+
+    async def verify(self) -> list[str]:
+        host = self._engine.host
+        return [
+            f"{name}: {difference}" for name in host.workflows for difference in host.replay(name)
+        ]
+
+    async def refusal(self, target: str) -> str:
+        module, _, name = target.partition(":")
+        workflow = getattr(importlib.import_module(module), name)
+        with pytest.raises(InvalidDefinition) as refused:
+            async with embedded(workflow):
+                pass
+        return str(refused.value)
+
+    def spread(self, name: str, count: int, *, together: bool = False) -> list[str]:
+        return [f"{name}-{number}" for number in range(count)]
+
+
+@asynccontextmanager
+async def embedded_host(workflows: tuple[AnyWorkflow, ...]) -> AsyncIterator[EmbeddedHost]:
+    host = EmbeddedHost(workflows)
+    await host.start()
+    try:
+        yield host
+    finally:
+        await host.stop()

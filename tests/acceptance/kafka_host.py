@@ -1,0 +1,255 @@
+"""The Kafka host: two workers, each in a process of its own, for all tests of the session."""
+
+import asyncio
+import os
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from streamwf import Client, Settings
+from streamwf.adapters.http import HttpGateway
+from streamwf.adapters.kafka.reader import read_to, stop_consumer
+from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.agents import rebuild, verify
+from tests.acceptance.hosts import PAUSE, PATIENCE, AnyWorkflow, Host, Letter
+from tests.kafka.cluster import Worker
+
+#: Where `tests` lies.
+ROOT = Path(__file__).parents[2]
+
+FLOWS = "tests.acceptance.flows"
+PARTITIONS = 2
+WORKERS = ("first", "second")
+
+#: Seconds that workers may take until they are ready.
+STARTING = 90.0
+
+
+class Workers:
+    """Worker processes that share all workflows of the suite."""
+
+    def __init__(self, brokers: str, folder: Path) -> None:
+        prefix = f"a{uuid.uuid4().hex[:8]}."
+        self.folder = folder
+        self.settings = Settings(
+            brokers=brokers,
+            app_id=f"{prefix}acceptance",
+            topic_prefix=prefix,
+            partitions=PARTITIONS,
+            data_dir=folder / "aside",
+        )
+        self.environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "STREAMWF_BROKERS": brokers,
+            "STREAMWF_APP_ID": f"{prefix}acceptance",
+            "STREAMWF_TOPIC_PREFIX": prefix,
+            "STREAMWF_PARTITIONS": str(PARTITIONS),
+            "STREAMWF_SESSION_TIMEOUT": "PT6S",
+            "STREAMWF_WEB_PORT": "0",
+        }
+        self.all = [self.worker(name) for name in WORKERS]
+        self.behind = timedelta(0)
+
+    def worker(self, name: str, target: str = FLOWS) -> Worker:
+        command = [sys.executable, "-m", "tests.acceptance.worker_main", target]
+        return Worker(name, self.folder, self.environment, command)
+
+    def start(self, behind: timedelta = timedelta(0)) -> None:
+        """Start those that do not run, and wait until all are ready."""
+        if behind != self.behind:
+            self.stop()
+        self.behind = behind
+        os.environ["CLOCK_BEHIND"] = str(behind.total_seconds())
+        for worker in self.all:
+            if not worker.runs:
+                worker.start()
+        deadline = time.monotonic() + STARTING
+        while not all(map(_ready, self.all)):
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(PAUSE)
+
+    def stop(self, *, kill: bool = False) -> None:
+        running = [worker for worker in self.all if worker.runs]
+        for worker in running:
+            worker.process.kill() if kill else worker.process.terminate()
+        for worker in running:
+            worker.wait()
+
+    def told(self) -> str:
+        """The end of what the workers have said."""
+        return "\n".join(f"{worker.name}:\n{worker.text()[-4_000:]}" for worker in self.all)
+
+
+def _ready(worker: Worker) -> bool:
+    assert worker.runs, worker.text()[-4_000:]
+    try:
+        with urlopen(f"{worker.url}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (URLError, TimeoutError, IndexError, ConnectionError):
+        return False
+
+
+@contextmanager
+def workers(brokers: str, folder: Path) -> Iterator[Workers]:
+    made = Workers(brokers, folder)
+    try:
+        yield made
+    finally:
+        made.stop(kill=True)
+
+
+class _Noting:
+    """A gateway that notes which workflows are spoken about."""
+
+    def __init__(self, gateway: HttpGateway, touched: dict[str, None]) -> None:
+        self._gateway = gateway
+        self._touched = touched
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._gateway, name)
+
+        def noting(*given: Any) -> Any:
+            if given and isinstance(given[0], str):
+                self._touched[given[0]] = None
+            return call(*given)
+
+        return noting
+
+
+class KafkaHost(Host):
+    """Speaks to the workers of the session over HTTP, and to Kafka as anyone may."""
+
+    name = "kafka"
+
+    def __init__(self, workers: Workers, workflows: tuple[AnyWorkflow, ...]) -> None:
+        self._workers = workers
+        self._settings = workers.settings
+        self._workflows = {workflow.name: workflow for workflow in workflows}
+        self._touched: dict[str, None] = {}
+        self.clients = ()
+
+    async def start(self, behind: timedelta = timedelta(0)) -> None:
+        await asyncio.to_thread(self._workers.start, behind)
+        self.clients = tuple(
+            Client(_Noting(HttpGateway(worker.url), self._touched))  # type: ignore[arg-type]
+            for worker in self._workers.all
+        )
+
+    async def stop(self) -> None:
+        for client in self.clients:
+            await client.close()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) - self._workers.behind
+
+    async def pass_time(self, by: timedelta, *, held: bool = False) -> None:
+        await asyncio.sleep(by.total_seconds())
+
+    async def produce(
+        self,
+        workflow: AnyWorkflow,
+        value: bytes | Mapping[str, Any],
+        key: bytes | None = None,
+        shift: int = 0,
+    ) -> None:
+        self._touched[workflow.name] = None
+        raw = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        subject = str(value["subject"]) if isinstance(value, Mapping) else (key or b"").decode()
+        partition = (partition_of(subject, PARTITIONS) + shift) % PARTITIONS
+        topic = Topics.of(workflow.name, self._settings).events
+        async with AIOKafkaProducer(bootstrap_servers=self._settings.brokers) as producer:
+            await producer.send_and_wait(topic, raw, key=key, partition=partition)
+
+    async def log(self, workflow: AnyWorkflow) -> list[bytes]:
+        records = self._records(Topics.of(workflow.name, self._settings).events)
+        return [record.value or b"" async for record in records]
+
+    async def dead_letters(self, workflow: AnyWorkflow) -> list[Letter]:
+        records = self._records(Topics.of(workflow.name, self._settings).dead_letters)
+        return [
+            Letter(record.value or b"", dict(record.headers)["reason"].decode())
+            async for record in records
+        ]
+
+    async def _records(self, topic: str) -> AsyncIterator[Any]:
+        reader = AIOKafkaConsumer(bootstrap_servers=self._settings.brokers)
+        await reader.start()
+        try:
+            for number in sorted(await _partitions(reader, topic)):
+                partition = TopicPartition(topic, number)
+                end = (await reader.end_offsets([partition]))[partition]
+                async for records in read_to(reader, partition, 0, end):
+                    for record in records:
+                        yield record
+        finally:
+            await stop_consumer(reader)
+
+    async def restart(self, *, kill: bool = False, behind: timedelta = timedelta(0)) -> None:
+        await self.stop()
+        await asyncio.to_thread(self._workers.stop, kill=kill)
+        await self.start(behind)
+
+    async def rebuild(self, workflow: AnyWorkflow) -> None:
+        await self.stop()
+        await asyncio.to_thread(self._workers.stop)
+        for worker in self._workers.all:
+            worker.wipe()
+        await rebuild(workflow, self._settings, _no_matter)
+        await self.start()
+
+    async def verify(self) -> list[str]:
+        found = []
+        for name in self._touched:
+            if name in self._workflows:
+                verified = await verify(self._workflows[name], self._settings, _no_matter)
+                found += [f"{name}: {difference}" for difference in verified.differences]
+        return found
+
+    async def refusal(self, target: str) -> str:
+        worker = self._workers.worker(f"refused-{uuid.uuid4().hex[:8]}", target).start()
+        code = await asyncio.to_thread(worker.wait, PATIENCE)
+        assert code == 1
+        return worker.text()
+
+    def spread(self, name: str, count: int, *, together: bool = False) -> list[str]:
+        found: list[str] = []
+        number = 0
+        while len(found) < count:
+            foreign_id = f"{name}-{number}"
+            if not together or partition_of(foreign_id, PARTITIONS) == 0:
+                found.append(foreign_id)
+            number += 1
+        return found
+
+
+async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
+    await reader.topics()
+    found = reader.partitions_for_topic(topic)
+    return found or set()
+
+
+def _no_matter(done: int, total: int) -> None:
+    """How far it has come."""
+
+
+@asynccontextmanager
+async def kafka_host(
+    workers: Workers, workflows: tuple[AnyWorkflow, ...]
+) -> AsyncIterator[KafkaHost]:
+    host = KafkaHost(workers, workflows)
+    await host.start()
+    try:
+        yield host
+    finally:
+        await host.stop()
