@@ -47,6 +47,7 @@ from streamwf.views import (
     Query,
     Request,
     Requested,
+    Roles,
     RunView,
     Steering,
     Trigger,
@@ -131,6 +132,9 @@ class HttpGateway:
 
     async def get(self, run_id: str) -> RunView:
         return await self._ask(RunView, "GET", f"runs/{_quoted(run_id)}")
+
+    async def roles(self) -> Roles:
+        return await self._ask(Roles, "GET", "roles")
 
     async def find(self, query: Query) -> Page:
         return await self._ask(Page, "GET", "runs", query.parameters())

@@ -3,6 +3,7 @@
 from .app import WorkflowApp, faust_app
 from .live import each_run
 from .rebuild import Difference, Rebuilt, Verified, rebuild, verify
+from .replay import replay
 from .worker import run_worker, serve_worker
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "each_run",
     "faust_app",
     "rebuild",
+    "replay",
     "run_worker",
     "serve_worker",
     "verify",

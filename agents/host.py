@@ -77,6 +77,7 @@ class KafkaHost:
         self.settings = settings
         self.clock = SystemClock()
         self.max_record_bytes = settings.max_record_bytes
+        self.partitions = settings.partitions
         self.data = DataDir(settings.data_dir)
         self._keys = WorkerKeys(workflows, settings, key_provider)
         self.vaults = self._keys.vaults

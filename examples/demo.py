@@ -29,7 +29,7 @@ async def demonstrate() -> bool:
         await story.resume_paused()
         await story.watch(until=story.ended)
         right = await story.tell_results()
-        differences = host.replay(orders.name)
+        differences = host.verify(orders.name)
         events = len(host.logs[orders.name].records)
         say(f"The log of {events:,} events, folded anew: {len(differences)} differences.")
         if os.environ.get("KEEP") == "1":

@@ -1,4 +1,4 @@
-"""Changing runs: what is requested of them is appended to the log, and answered once it is folded."""
+"""Changing runs: a request is appended to the log, and answered once it is folded."""
 
 import asyncio
 import uuid
@@ -17,9 +17,8 @@ from .errors import (
 from .events import Event, derived_id, encode_event
 from .fold import Verdict
 from .looking import Host, Looking
-from .pacing import Held
 from .shard import Shard
-from .views import Bulk, BulkSteering, HeldView, RunView, Trigger
+from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
 
 

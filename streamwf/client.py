@@ -36,6 +36,7 @@ from .views import (
     Order,
     Page,
     Query,
+    Roles,
     RunView,
     Trigger,
     WorkflowView,
@@ -322,6 +323,10 @@ class Client(ScheduleClient, ConnectorClient):
     async def history(self, run_id: str) -> History:
         """Raises RunNotFound."""
         return await self._gateway.history(run_id)
+
+    async def roles(self) -> Roles:
+        """What the workers do in each shard, and whether they are at it."""
+        return await self._gateway.roles()
 
     async def describe(self, workflow: str) -> WorkflowView:
         """Raises WorkflowNotFound."""

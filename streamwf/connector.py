@@ -82,7 +82,8 @@ class Connectable(Generic[ObjectT, StatusT]):
         source: a `KafkaTopic`, or what `from_iterator` makes of an async iterator.
         name: the function's name, unless given. What was read is kept under it.
         retry: when a message is tried again whose function raises; three times in all, within
-            half a second. After that it goes to the dead letters, and the next one has its turn.
+            a tenth of a second. After that it goes to the dead letters, and the next one has its
+            turn.
         timeout: running longer than this counts as an error.
         """
 

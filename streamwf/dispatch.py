@@ -75,21 +75,24 @@ class Dispatcher:
         # Inner runs whose step waits for something outside, for however long.
         self._idle: dict[str, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.queued = 0
         self.open = True
 
     def offer(self, record: Record, kind: Kind, name: str = "") -> None:
         """Run this unless it is in progress already, in a way that its result will fold."""
-        basis = record.version - record.lag
-        if not self.open or self._offered(record, kind, name) == basis:
+        if not self.open:
             return
+        basis, run_id = record.version - record.lag, record.run_id
         if kind is _STEP:
-            self._steps[record.run_id] = basis
+            if self._steps.get(run_id) == basis:
+                return
+            self._steps[run_id] = basis
+            lane = self._step_lane(record)
         else:
-            self._others[record.run_id, kind, name] = basis
-        lane = self._lane(record, kind)
+            if self._others.get((run_id, kind, name)) == basis:
+                return
+            self._others[run_id, kind, name] = basis
+            lane = self._lane(f"({kind})", PARALLEL)
         lane.queue.append((record, kind, name))
-        self.queued += 1
         if not lane.starting and lane.runners < lane.limit and (not lane.pace or lane.pace.free):
             self._start(lane)
 
@@ -113,7 +116,7 @@ class Dispatcher:
 
     def go_on(self) -> None:
         """Take up jobs that wait, if they may start again."""
-        if self.queued and self.open and (self._may_start is None or self._may_start()):
+        if self.open and (self._may_start is None or self._may_start()):
             for lane in self._lanes.values():
                 if lane.queue and not lane.starting and lane.has_room:
                     self._start(lane)
@@ -141,14 +144,23 @@ class Dispatcher:
         finally:
             del self._idle[run_id]
 
+    def in_progress(self) -> Iterator[tuple[str, Kind]]:
+        """The run and the kind of each job in progress."""
+        return ((run_id, kind) for run_id, kind, _ in self._busy)
+
     def depth(self) -> dict[str, int]:
         """How many jobs wait, by status."""
         return {status: len(lane.queue) for status, lane in self._lanes.items() if lane.queue}
 
     @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return sum(len(lane.queue) for lane in self._lanes.values())
+
+    @property
     def backlog(self) -> int:
         """How many jobs wait for a runner; those of steps that are held back wait for time."""
-        return self.queued - sum(len(lane.queue) for lane in self._held_back())
+        return sum(len(lane.queue) for lane in self._lanes.values() if not lane.held_back)
 
     def held_back(self) -> set[str]:
         """The ids of the runs that wait for steps that are held back, or for something outside."""
@@ -189,7 +201,6 @@ class Dispatcher:
         """Take no more jobs, give those in progress `grace` seconds, and cancel the rest."""
         self.open = False
         for lane in self._lanes.values():
-            self.queued -= len(lane.queue)
             lane.queue.clear()
         for task in self._idle.values():
             task.cancel()
@@ -201,22 +212,20 @@ class Dispatcher:
 
     # ---- lanes
 
-    def _lane(self, record: Record, kind: Kind) -> Lane:
-        # No status has such a name as the others' lanes.
-        if kind is not _STEP:
-            return self._lanes.get(f"({kind})") or self._other_lane(f"({kind})", PARALLEL)
+    def _step_lane(self, record: Record) -> Lane:
         if record.kind:
-            return self._other_lane(f"({record.kind})", INNER_PARALLEL)
+            return self._lane(f"({record.kind})", INNER_PARALLEL)
         lane = self._by_status.get(record.status) or self._status_lane(record.status)
         if lane.pace is not None and not record.entered and not self._plain(record.status):
             # Its timers and callbacks wait for nothing.
-            return self._other_lane("(start)", PARALLEL)
+            return self._lane("(start)", PARALLEL)
         return lane
 
     def _plain(self, status: str) -> bool:
         return self._executor.results.plain(self._workflow.current(status))
 
-    def _other_lane(self, name: str, limit: int) -> Lane:
+    def _lane(self, name: str, limit: int) -> Lane:
+        """The lane of what is no step of a status. No status has such a name."""
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(limit, deque())
@@ -227,12 +236,12 @@ class Dispatcher:
         lane = self._lanes.get(name)
         if lane is None:
             step = self._workflow.steps.get(name)
-            lane = Lane(PARALLEL, deque()) if step is None else self._step_lane(step)
+            lane = Lane(PARALLEL, deque()) if step is None else self._lane_of(step)
             self._lanes[name] = lane
         self._by_status[status] = lane
         return lane
 
-    def _step_lane(self, step: Step[Any, Any]) -> Lane:
+    def _lane_of(self, step: Step[Any, Any]) -> Lane:
         pace = self._paces.of(self._workflow, step, self._shard)
         if step.rate is None and step.breaker is None and step.priority is None:
             return Lane(step.parallel, deque(), pace)
@@ -278,7 +287,6 @@ class Dispatcher:
         try:
             while queue and (may_start is None or may_start()) and (pace is None or pace.free):
                 job = queue.popleft()
-                self.queued -= 1
                 if not lane.starting and queue and lane.runners < lane.limit:
                     # Comes to pass only if this job waits for something.
                     lane.starting = True
@@ -302,7 +310,7 @@ class Dispatcher:
         busy.add(key)
         try:
             job = self._executor.run_job(record, kind, name)
-            event = await job if pace is None else await pace.run(record, job)
+            event = await (job if pace is None else pace.run(record, job))
         finally:
             busy.discard(key)
         self._result(record, event)

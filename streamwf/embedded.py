@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from .client import Client
@@ -21,6 +22,7 @@ from .inner import inner_of
 from .lanes import Paces
 from .operations import Operations
 from .ports import Clock, KeyProvider, Letter
+from .record import FIRST_KEY, Record
 from .settings import load
 from .shard import Aside, Limits, Shard
 from .tables.keys import MemoryKeys
@@ -85,6 +87,7 @@ class EmbeddedHost:
         self.workflows = {workflow.name: workflow for workflow in workflows}
         self.clock = clock or SystemClock()
         self.max_record_bytes = max_record_bytes
+        self.partitions = 1
         self.key_provider = key_provider or MemoryKeys()
         self.vaults = Vaults(workflows, self.key_provider, max_record_bytes, _nothing_elsewhere)
         former = {name: log.records for name, log in (logs or {}).items()}
@@ -216,13 +219,24 @@ class EmbeddedHost:
             limit=self.max_record_bytes,
         )
 
-    def replay(self, name: str) -> list[tuple[str, object, object]]:
+    def verify(self, name: str) -> list[tuple[str, object, object]]:
         """Fold the log anew, aside, and compare: (key, live row, folded row) where they differ."""
-        aside = MemoryTable()
+        live = self._shards[name]
+        folded = self._folded(name, self.logs[name].records[: live.position])
+        return differences(live.scan(""), folded.scan(""))
+
+    def replay(self, name: str, until: datetime) -> list[Record]:
+        """The runs as they were at a time: all that the log had then, folded anew."""
+        until_ms = until.timestamp() * 1000
+        known = [r for r in self.logs[name].records if r.timestamp <= until_ms]
+        return [record for _, record in self._folded(name, known).scan(FIRST_KEY)]
+
+    def _folded(self, name: str, records: Sequence[MemoryRecord]) -> Shard:
+        """A shard that only folds, and runs nothing."""
         shard = Shard(
             self.workflows[name],
             0,
-            aside,
+            MemoryTable(),
             end=len(self.logs[name].records) + 1,
             clock=self.clock,
             threads=self._threads,
@@ -230,9 +244,8 @@ class EmbeddedHost:
             misplaced=lambda _: False,
             limits=Limits(self.max_record_bytes),
         )
-        live = self._shards[name]
-        shard.fold(self.logs[name].records[: live.position])
-        return differences(live.scan(""), shard.scan(""))
+        shard.fold(records)
+        return shard
 
 
 async def _nothing_elsewhere(workflow: str) -> bool:

@@ -44,8 +44,8 @@ class DefinitionNotFound(StreamwfError):
 
 class LiveRunsInUnknownStatus(StreamwfError):
     """{count} live runs of {workflow!r} are in status {status!r}, which the definition no longer
-    has. Say what it is now, with renamed={{{status!r}: STATUS}}; or put the status back, with a step
-    that moves them on; or cancel those runs with the former version. `streamwf check TARGET
+    has. Say what it is now, with renamed={{{status!r}: STATUS}}; or put the status back, with a
+    step that moves them on; or cancel those runs with the former version. `streamwf check TARGET
     --against kafka` tells before a deployment which runs can't go on."""
 
 
@@ -99,13 +99,13 @@ class RunNotFound(StreamwfError):
 
 
 class ForeignIdNotFound(StreamwfError):
-    """{foreign_id!r} has no run of {workflow!r}. Check the id, or let the callback wait for one with
-    wait_for."""
+    """{foreign_id!r} has no run of {workflow!r}. Check the id, or let the callback wait for one
+    with wait_for."""
 
 
 class NothingCorrelated(StreamwfError):
-    """No run waits for callback {name!r} by {value!r}. Check the value, or let the callback wait for
-    one with wait_for."""
+    """No run waits for callback {name!r} by {value!r}. Check the value, or let the callback wait
+    for one with wait_for."""
 
 
 class WorkflowNotFound(StreamwfError):
@@ -226,8 +226,8 @@ class TopicNotFound(StreamwfError):
 
 
 class PositionUnknown(StreamwfError):
-    """Topic {topic!r}, partition {partition}, ends at {end}, but it was read up to {position}. Was it
-    deleted and made anew? Then give the connector another name, to read it from its beginning."""
+    """Topic {topic!r}, partition {partition}, ends at {end}, but it was read up to {position}. Was
+    it deleted and made anew? Then give the connector another name, to read it from its start."""
 
 
 # ---- what runs beneath
@@ -307,8 +307,8 @@ class NaiveDeadline(StreamwfError):
 
 
 class CorrelationInvalid(StreamwfError):
-    """Callback {name!r} can't be known by {value!r}: with its name, a correlation value has 1 to 500
-    characters and no control characters. Let correlate= return such a text, or None."""
+    """Callback {name!r} can't be known by {value!r}: with its name, a correlation value has 1 to
+    500 characters and no control characters. Let correlate= return such a text, or None."""
 
 
 class StepTimedOut(StreamwfError):

@@ -18,6 +18,7 @@ from .views import (
     History,
     Page,
     Query,
+    Roles,
     RunView,
     Trigger,
     WorkflowView,
@@ -41,6 +42,8 @@ class Gateway(ScheduleGateway, ConnectorGateway, Protocol):
     async def steer(self, action: Action, run_id: str, reason: str) -> RunView: ...
 
     async def get(self, run_id: str) -> RunView: ...
+
+    async def roles(self) -> Roles: ...
 
     async def find(self, query: Query) -> Page: ...
 
@@ -98,6 +101,9 @@ class LocalGateway(LocalSchedules, LocalConnectors):
 
     async def get(self, run_id: str) -> RunView:
         return await self._operations.get(run_id)
+
+    async def roles(self) -> Roles:
+        return Roles(roles=self._operations.roles())
 
     async def find(self, query: Query) -> Page:
         return await self._operations.find(query)

@@ -15,6 +15,7 @@ from .agenda import Kind
 from .declared import Step
 from .definition import Workflow
 from .events import CANCELLED, MOVED, PAUSED, REPEATED, SKIPPED, Event
+from .objects import SEALED_TEXT
 from .pacing import Allowance, Circuit, Held
 from .ports import Clock
 from .record import Record
@@ -139,7 +140,8 @@ class Pace:
 
 
 def _reason(event: Event) -> str:
-    first_line = event.errormessage.partition("\n")[0]
+    message = "" if event.errormessage.startswith(SEALED_TEXT) else event.errormessage
+    first_line = message.partition("\n")[0]
     return f"{event.errortype}: {first_line}" if first_line else event.errortype
 
 

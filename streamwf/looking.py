@@ -62,6 +62,9 @@ class Host(Protocol):
     @property
     def max_record_bytes(self) -> int: ...
     @property
+    def partitions(self) -> int:
+        """How many shards each workflow has, here and elsewhere."""
+    @property
     def vaults(self) -> Vaults: ...
     @property
     def brokers(self) -> str:

@@ -1,4 +1,4 @@
-"""The operations of a host: triggering, steering, calling back and looking at the runs that it owns.
+"""The operations of a host: triggering, steering, calling and looking at the runs that it owns.
 
 The web views and the client call these; what another worker owns they ask of that one.
 """
@@ -35,9 +35,21 @@ from .fold import Verdict
 from .graph import counts
 from .pacing import Held
 from .record import CORRELATION, LIVE, Record, State, row_key
+from .roles import roles_of
 from .scheduling import Scheduling
 from .shard import Shard
-from .views import CallbackRequest, CallbackView, Correlated, ErrorView, Fork, HeldView, Outcome, RunView, WorkflowView
+from .views import (
+    CallbackRequest,
+    CallbackView,
+    Correlated,
+    ErrorView,
+    Fork,
+    HeldView,
+    Outcome,
+    RoleView,
+    RunView,
+    WorkflowView,
+)
 from .waiting import Answer
 
 #: Seconds for which the value that a callback is known by may be on its way to where it is kept.
@@ -75,6 +87,15 @@ class Operations(Connected, Scheduling):
             mermaid=workflow.mermaid(),
             held={status: HeldView(**told._asdict()) for status, told in held.items()},
         )
+
+    def roles(self) -> list[RoleView]:
+        """What this process does in the shards that it holds."""
+        return [
+            role
+            for name in self.host.workflows
+            for shard in self.host.shards(name)
+            for role in roles_of(shard, self.host.partitions)
+        ]
 
     async def latest(self, name: str, foreign_id: str) -> RunView:
         """The latest run of a foreign id. Raises WorkflowNotFound, NotReady, ForeignIdNotFound."""
@@ -271,6 +292,9 @@ def _told_whom(shard: Shard, event: Event) -> Event:
     Raises ForeignIdNotFound and NotWaiting: what nobody takes does not go to the log.
     """
     run = shard.lookup(event.runid) if event.runid else shard.latest(event.subject)
+    if run is not None and event.id in run.requests:
+        # It has been taken: what it brings again is nobody's business.
+        return msgspec.structs.replace(event, runid=run.run_id, data=UNSET, data_base64="")
     if run is not None and run.state in LIVE:
         return msgspec.structs.replace(event, runid=run.run_id)
     if event.until is not None and not event.runid:

@@ -172,9 +172,7 @@ class Circuit:
 
     def begin(self) -> int:
         """A run has started. What it is to be told by."""
-        if self._until is not None:
-            self._era += 1
-            self._trying = True
+        self._trying = self._until is not None
         return self._era
 
     def succeeded(self, begun: int) -> None:
@@ -186,7 +184,7 @@ class Circuit:
             return
         self._failures += 1
         self._reason = reason
-        if self._trying or self._failures >= self._breaker.failures:
+        if self._failures >= self._breaker.failures:
             self._until = now + self._breaker.rest
             self._trying = False
             self._era += 1

@@ -2,7 +2,8 @@
 
 What messages lead to is appended as soon as it is known, and what can't be used is set aside; then
 the position moves, at most twice a second while there is more. What is read twice after a crash
-leads to the same ids. A run remembers few of those of its callbacks, so after them it moves at once.
+leads to the same ids. A run remembers few of those of its callbacks, so that after these the
+position moves at once.
 """
 
 import asyncio
@@ -93,6 +94,8 @@ class PartitionReader:
         self._events: list[Event] = []
         self._letters: list[Letter] = []
         self._retry = connector.retry
+        # The position of the last message that was read ahead.
+        self._seen = self._place.position
         # Whether the position is to be durable before anything else is appended.
         self._hasty = False
 
@@ -102,12 +105,15 @@ class PartitionReader:
         if not self._place.begun:
             asked = asyncio.wait_for(self._source.begin(self._place.partition), PATIENCE)
             position = await self._work.until(asked)
-            self._place = _replace(self._place, position=position, begun=True)
-            await self._commit()
+            self._place = self._durable = _replace(self._place, position=position, begun=True)
+            if position is not None:
+                # Where the latest message is now, it is not later.
+                await self._commit()
         while True:
             self._opened_at = time.monotonic()
             messages = self._source.open(self._place.partition, self._place.position)
-            async with Pump(messages) as pump:
+            self._seen = self._place.position
+            async with Pump(messages, self._check_position) as pump:
                 await self._use_all(pump)
             await self._work.rest(AGAIN)
 
@@ -136,7 +142,6 @@ class PartitionReader:
 
     async def _use(self, message: Message) -> None:
         """Note what a message leads to, or set it aside. Raises Later."""
-        self._check_position(message)
         while (error := await self._tried(message)) is not None:
             if isinstance(error, HOPELESS) or self._retry.exhausted(self._place.tried + 1):
                 self._set_aside(message, error)
@@ -145,12 +150,14 @@ class PartitionReader:
         self._passed(message)
 
     def _check_position(self, message: Message) -> None:
-        position, former = message.position, self._place.position
+        """Raises InvalidPosition."""
+        position, former = message.position, self._seen
         if not isinstance(position, str) or not 1 <= len(position) <= MAX_POSITION:
             why = "that is no such text"
         elif position == former:
             why = "that is the same"
         else:
+            self._seen = position
             return
         raise InvalidPosition(source=self._source.name, position=position, former=former, why=why)
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -27,11 +27,13 @@ def size_of(message: Message | Letter) -> int:
 class Pump:
     """Reads while the block lasts.
 
+    check: called with each message; what it raises ends the reading.
     ended: whether there is nothing more. error: what it ended with, unless by itself.
     """
 
-    def __init__(self, messages: AsyncIterator[Message]) -> None:
+    def __init__(self, messages: AsyncIterator[Message], check: Callable[[Message], None]) -> None:
         self._messages = messages
+        self._check = check
         self._ahead: deque[Message] = deque()
         self._bytes = 0
         self._moved = asyncio.Event()
@@ -57,6 +59,7 @@ class Pump:
     async def _run(self) -> None:
         try:
             async for message in self._messages:
+                self._check(message)
                 self._ahead.append(message)
                 self._bytes += size_of(message)
                 self._moved.set()

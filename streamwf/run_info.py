@@ -15,6 +15,10 @@ ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
 
+#: Once deletion is requested, what was sealed may be unreadable already.
+_DELETED = (State.DATA_DELETION_REQUESTED, State.DATA_DELETED)
+
+
 @dataclass(frozen=True, slots=True)
 class RunInfo(Generic[ObjectT, StatusT]):
     """A run as it is, with the workflow's own types. object: None once its data was deleted."""
@@ -38,7 +42,7 @@ class RunInfo(Generic[ObjectT, StatusT]):
 
 def typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[ObjectT, StatusT]:
     """Raises InvalidObject if what the run carries does not fit."""
-    deleted = view.state is State.DATA_DELETED and view.object is None
+    deleted = view.state in _DELETED and view.object is None
     return RunInfo(
         workflow=view.workflow,
         foreign_id=view.foreign_id,

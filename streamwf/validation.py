@@ -24,7 +24,9 @@ def mistakes(workflow: "Workflow[Any, Any]") -> list[str]:
     """All that is wrong with a definition but what its decorators have noted already."""
     return [
         mistake
-        for look in (_name, _object, _statuses, _graph, _handlers, _renamed, _times, _search)
+        for look in (
+            *(_name, _object, _statuses, _graph, _handlers, _renamed, _times, _search, _sealed),
+        )
         for mistake in look(workflow)
     ]
 
@@ -182,6 +184,15 @@ def _times(workflow: "Workflow[Any, Any]") -> Iterator[str]:
     for name, value, fits in checks:
         if value is not None and not fits(value):
             yield f"{name} is {value}: give a time to come, or None"
+
+
+def _sealed(workflow: "Workflow[Any, Any]") -> Iterator[str]:
+    for step in workflow.steps.values():
+        if workflow.encrypt and step.priority is not None:
+            yield (
+                f"priority of {step.where} can't look into sealed objects: "
+                "leave it out, or encrypt=True"
+            )
 
 
 def _search(workflow: "Workflow[Any, Any]") -> Iterator[str]:

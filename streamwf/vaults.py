@@ -10,13 +10,21 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
 from .definition import Workflow
 from .errors import KeyDestroyed, RecordTooLarge
-from .events import CALLBACK, CHILD, RELEASED, TRIGGER, Event, encode_event, unpack_ended
+from .events import (
+    CALLBACK,
+    CHILD,
+    RELEASED,
+    TRIGGER,
+    Event,
+    encode_event,
+    parent_of,
+    unpack_ended,
+)
 from .objects import has_own_key
 from .ports import KeyProvider
 from .record import CONNECTOR, SCHEDULE
@@ -141,12 +149,9 @@ def _needed_no_more(event: Event) -> list[Of]:
 
 def _sealed_for(event: Event) -> Of | None:
     """For whom the run that sends an event has sealed what it says; None if it says nothing."""
-    if event.type == TRIGGER and event.instead == event.subject:
-        # It was asked for under the foreign id that its slot was added to.
-        return Of(event.subject.rpartition("@")[0], event.runid)
-    if event.type == TRIGGER and event.parent:
-        _, run_id, foreign_id = event.parent.split("/", 2)
-        return Of(foreign_id, unquote(run_id))
+    if event.type == TRIGGER and event.parent and not event.instead:
+        _, run_id, foreign_id = parent_of(event.parent)
+        return Of(foreign_id, run_id)
     if event.type == CHILD:
         ended = unpack_ended(event)
         return Of(ended.foreign_id, ended.run_id)

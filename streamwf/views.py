@@ -270,6 +270,34 @@ class WorkflowView(Share):
     held: dict[str, HeldView] = {}
 
 
+RoleHealth = Literal["active", "idle", "stopped"]
+
+
+class RoleView(View):
+    """What a worker does at a status in a shard that it holds.
+
+    health: active while it has something to do; stopped while the shard is being recovered.
+    running, waiting: how many runs it works at, and how many wait for it.
+    worker: where it is; empty for the one that was asked.
+    """
+
+    name: str
+    workflow: str
+    shard: int
+    status: str
+    process: str
+    health: RoleHealth
+    running: int = 0
+    waiting: int = 0
+    worker: str = ""
+
+
+class Roles(Share):
+    """The roles of all workers, in the order of their names."""
+
+    roles: list[RoleView]
+
+
 class Workflows(Share):
     """Every workflow, in the order of their names."""
 

@@ -66,7 +66,10 @@ def needs_kafka(item: pytest.Item) -> bool:
 
 
 def asks_for(item: pytest.Item, fixture: str) -> bool:
-    return fixture in getattr(item, "fixturenames", [])
+    """Whether a test has the fixture, or the acceptance suite runs it on the host of that name."""
+    callspec = getattr(item, "callspec", None)
+    hosted = callspec is not None and callspec.params.get("host") == fixture
+    return hosted or fixture in getattr(item, "fixturenames", [])
 
 
 @pytest.hookimpl(wrapper=True)

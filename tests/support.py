@@ -16,9 +16,12 @@ import msgspec
 from hypothesis import HealthCheck, settings
 
 from streamwf.events import (
+    CALLBACK,
     CANCEL,
+    DELETE,
     PAUSE,
     RESUME,
+    RETRY,
     TRIGGER,
     Event,
     encode_event,
@@ -121,16 +124,18 @@ def trigger(
 
 
 def steer(kind: str, event_id: str, *, run_id: str = "run-1", reason: str = "") -> Event:
-    assert kind in (PAUSE, RESUME, CANCEL)
-    return request(
-        WORKFLOW,
-        kind,
-        "o-1",
-        NOW + timedelta(minutes=1),
-        event_id=event_id,
-        runid=run_id,
-        reason=reason,
-    )
+    assert kind in (PAUSE, RESUME, CANCEL, DELETE, RETRY)
+    return asked(kind, event_id, run_id=run_id, reason=reason)
+
+
+def asked(kind: str, event_id: str = "r-1", *, run_id: str = "run-1", **fields: Any) -> Event:
+    """A request, a minute after the run has begun."""
+    told = {"foreign_id": "o-1", "now": NOW + timedelta(minutes=1), **fields}
+    return request(WORKFLOW, kind, event_id=event_id, runid=run_id, **told)
+
+
+def callback(event_id: str = "c-1", name: str = "signed", **fields: Any) -> Event:
+    return asked(CALLBACK, event_id, call=name, **{"data": b'{"by":"ann"}', **fields})
 
 
 def result(kind: str, version: int, *, run_id: str = "run-1", **fields: Any) -> Event:

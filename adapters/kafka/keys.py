@@ -22,7 +22,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import SEGMENT_MS, Topics, partition_of, unreachable
 from streamwf.ports import Key
@@ -188,7 +188,12 @@ class KafkaKeys:
     async def _append(self, log: TopicPartition, records: list[tuple[bytes, bytes | None]]) -> None:
         assert self._producer is not None
         try:
-            await append_batch(self._producer, log.topic, log.partition, records)
+            # One by one: what several ask for at the same time goes in one batch.
+            waiting = [
+                await self._producer.send(log.topic, value, key=key, partition=log.partition)
+                for key, value in records
+            ]
+            await asyncio.gather(*waiting)
         except KafkaError as error:
             raise unreachable(self._settings, error) from error
 

@@ -10,7 +10,12 @@ from typing import Literal
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    OffsetOutOfRangeError,
+)
 
 from streamwf.adapters.kafka.reader import stop_consumer
 from streamwf.errors import BrokerUnreachable, PositionUnknown, TopicNotFound
@@ -87,8 +92,13 @@ class KafkaTopic:
             reader.seek(place, await self._first(reader, place, position))
             heard_at = monotonic()
             while True:
-                batches = await reader.getmany(place, timeout_ms=IDLE_MS, max_records=TAKEN)
+                try:
+                    batches = await reader.getmany(place, timeout_ms=IDLE_MS, max_records=TAKEN)
+                except OffsetOutOfRangeError:
+                    reader.seek(place, await self._first(reader, place, position))
+                    continue
                 for record in batches.get(place, ()):
+                    position = str(record.offset)
                     yield self._message(record)
                 if batches:
                     heard_at = monotonic()

@@ -203,6 +203,15 @@ async def partitions_of(workflow: str, settings: Settings) -> int:
         await client.close()
 
 
+async def encrypts(workflow: str, settings: Settings) -> bool:
+    """Whether a workflow has a topic of keys. Raises BrokerUnreachable."""
+    client = await admin(settings)
+    try:
+        return Topics.of(workflow, settings).keys in await client.list_topics()
+    finally:
+        await client.close()
+
+
 async def running_workers(settings: Settings, app_id: str) -> int:
     """How many members the worker group has now. Raises BrokerUnreachable."""
     client = await admin(settings)

@@ -1,17 +1,22 @@
 """Triggering straight to Kafka, without a worker: for piles of triggers."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 
 from streamwf import events
-from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.topics import Topics, partition_of, partitions_of
+from streamwf.adapters.kafka.append import producer
+from streamwf.adapters.kafka.keys import KafkaKeys
+from streamwf.adapters.kafka.letters import append_events
+from streamwf.adapters.kafka.topics import Topics, encrypts, partitions_of
 from streamwf.changing import run_id_of
-from streamwf.events import encode_event
+from streamwf.events import Event
 from streamwf.settings import Settings
+from streamwf.vault import Vault
 from streamwf.views import Trigger
 
 #: Triggers that are appended between two reports of progress.
@@ -36,35 +41,36 @@ async def append_triggers(
     await to.start()
     try:
         done = 0
-        piles: Piles = {}
-        for number, trigger in enumerate(triggers, 1):
-            partition = partition_of(trigger.foreign_id, partitions)
-            piles.setdefault(partition, []).append(_record(workflow, trigger))
-            if number % PILE == 0:
-                done += await _append(to, topic, piles)
+        async with _vault(workflow, settings) as vault:
+            left = iter(triggers)
+            while pile := [_event(workflow, each) for each in itertools.islice(left, PILE)]:
+                if vault is not None:
+                    pile = await asyncio.gather(*map(vault.sealed, pile))
+                await append_events(to, topic, partitions, pile)
+                done += len(pile)
                 progress(done)
-        done += await _append(to, topic, piles)
-        progress(done)
         return done
     finally:
         await to.stop()
 
 
-Piles = dict[int, list[tuple[bytes, bytes]]]
+@asynccontextmanager
+async def _vault(workflow: str, settings: Settings) -> AsyncIterator[Vault | None]:
+    """That of a workflow with keys on Kafka; None for one that does not encrypt."""
+    if not await encrypts(workflow, settings):
+        yield None
+        return
+    keys = KafkaKeys(settings)
+    await keys.start()
+    try:
+        yield Vault(workflow, keys)
+    finally:
+        await keys.stop()
 
 
-async def _append(to: AIOKafkaProducer, topic: str, piles: Piles) -> int:
-    count = 0
-    for partition, records in piles.items():
-        await append_batch(to, topic, partition, records)
-        count += len(records)
-    piles.clear()
-    return count
-
-
-def _record(workflow: str, trigger: Trigger) -> tuple[bytes, bytes]:
+def _event(workflow: str, trigger: Trigger) -> Event:
     run_id = run_id_of(workflow, trigger)
-    event = events.request(
+    return events.request(
         workflow,
         events.TRIGGER,
         trigger.foreign_id,
@@ -75,4 +81,3 @@ def _record(workflow: str, trigger: Trigger) -> tuple[bytes, bytes]:
         data=msgspec.json.encode(trigger.object),
         startat=trigger.start_at,
     )
-    return trigger.foreign_id.encode(), encode_event(event)

@@ -24,6 +24,7 @@ from streamwf.views import (
     Fork,
     History,
     Requested,
+    Roles,
     RunView,
     Steering,
     Trigger,
@@ -73,6 +74,13 @@ class WorkflowViews:
             for own in local
         ]
         return json_response(Workflows(workflows=views, missing=missing))
+
+    async def roles(self, request: web.Request) -> web.Response:
+        own = self._operations.roles()
+        shares, missing = await self._elsewhere.shares(request, Roles)
+        found = [*own, *(role for share in shares for role in share.roles)]
+        found.sort(key=lambda role: role.name)
+        return json_response(Roles(roles=found, missing=missing))
 
     async def one(self, request: web.Request) -> web.Response:
         local = self._operations.describe(request.match_info["name"])

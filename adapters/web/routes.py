@@ -59,6 +59,7 @@ def application(
             web.get("/healthz", process.healthz),
             web.get("/readyz", process.readyz),
             web.get("/metrics", process.metrics),
+            web.get("/api/v1/roles", workflows.roles),
             web.get("/api/v1/workflows", workflows.all),
             web.get("/api/v1/workflows/{name}", workflows.one),
             web.post("/api/v1/workflows/{name}/runs", runs.trigger),

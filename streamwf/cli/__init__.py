@@ -12,6 +12,8 @@ from streamwf.cli.connectors import connectors
 from streamwf.cli.dev import dev
 from streamwf.cli.graph import graph
 from streamwf.cli.log import rebuild, verify
+from streamwf.cli.replay import replay
+from streamwf.cli.roles import roles
 from streamwf.cli.runs import runs
 from streamwf.cli.schedules import schedules
 from streamwf.cli.trigger import trigger
@@ -52,7 +54,7 @@ def main(debug: bool) -> None:
 
 
 for command in (
-    *(dev, worker, trigger, callback, runs, schedules),
-    *(connectors, check, rebuild, verify, graph),
+    *(dev, worker, trigger, callback, runs, roles, schedules),
+    *(connectors, check, rebuild, replay, verify, graph),
 ):
     main.add_command(command)

@@ -57,8 +57,7 @@ def callback(
 def _tell(found: CallbackView) -> None:
     write(found.outcome)
     if found.run is not None:
-        write(
-            f"{found.run.foreign_id} ({found.run.run_id}) is {found.run.state} at {found.run.status}"
-        )
+        run = found.run
+        write(f"{run.foreign_id} ({run.run_id}) is {run.state} at {run.status}")
     if found.error is not None:
         write(f"{found.error.type}: {found.error.message}")

@@ -127,10 +127,10 @@ def show(run: str, as_json: bool, url: str) -> None:
     async def question(gateway: HttpGateway) -> RunView:
         return await gateway.get(await id_of(gateway, run))
 
-    _write_run(ask(url, question), as_json)
+    write_run(ask(url, question), as_json)
 
 
-def _write_run(run: RunView, as_json: bool) -> None:
+def write_run(run: RunView, as_json: bool) -> None:
     if as_json:
         write_json(run)
         return
@@ -267,4 +267,4 @@ def await_(run: str, status: str | None, timeout: float, as_json: bool, url: str
     async def question(gateway: HttpGateway) -> RunView:
         return await gateway.await_(await id_of(gateway, run), status, timeout)
 
-    _write_run(ask(url, question), as_json)
+    write_run(ask(url, question), as_json)

@@ -20,6 +20,7 @@ from streamwf.cli.output import (
 )
 from streamwf.cli.runs import ask
 from streamwf.errors import InvalidQuery
+from streamwf.record import State
 from streamwf.recurring import Overlap
 from streamwf.schedule_views import (
     MAX_BACKFILL,
@@ -157,7 +158,11 @@ def create(
         given["catch_up"] = int(given["catch_up"])
     asked = _read(ScheduleRequest, object=value, **given)
     view = ask(url, lambda gateway: gateway.schedule(workflow, name, asked))
-    write_json(view) if as_json else write(f"{view.name} is {view.state}, next slot {_next(view)}")
+    if as_json:
+        write_json(view)
+        return
+    paused = " (paused)" if view.state is State.PAUSED else ""
+    write(f"{view.name}: next slot {_next(view)}{paused}")
 
 
 def _read(kind: type[RequestT], **given: Any) -> RequestT:

@@ -25,10 +25,10 @@ class EmbeddedHost(Host):
         self._stack = AsyncExitStack()
         self._engine: Engine
 
-    async def start(self, former: Engine | None = None) -> None:
-        # A clock of its own, so that a former engine can be left where it was.
+    async def start(self, former: Engine | None = None, behind: timedelta = timedelta(0)) -> None:
+        clock = SteppedClock(former.clock.now() - behind) if former else SteppedClock()
         self._engine = await self._stack.enter_async_context(
-            engine(*self._workflows, former=former)
+            engine(*self._workflows, clock=clock, former=former)
         )
         self.clients = (self._engine.client,)
 
@@ -67,11 +67,10 @@ class EmbeddedHost(Host):
         letters = self._engine.host.logs[workflow.name].dead_letters
         return [Letter(letter.value or b"", reason) for letter, reason in letters]
 
-    async def restart(self, *, kill: bool = False) -> None:
+    async def restart(self, *, kill: bool = False, behind: timedelta = timedelta(0)) -> None:
         former = self._engine
         await self._stack.aclose()
-        self._stack = AsyncExitStack()
-        await self.start(former)
+        await self.start(former, behind)
 
     async def rebuild(self, workflow: AnyWorkflow) -> None:
         # Its tables are made from the log each time.
@@ -80,7 +79,7 @@ class EmbeddedHost(Host):
     async def verify(self) -> list[str]:
         host = self._engine.host
         return [
-            f"{name}: {difference}" for name in host.workflows for difference in host.replay(name)
+            f"{name}: {difference}" for name in host.workflows for difference in host.verify(name)
         ]
 
     async def refusal(self, target: str) -> str:

@@ -75,10 +75,10 @@ class Host(ABC):
         """What was set aside of a workflow."""
 
     @abstractmethod
-    async def restart(self, *, kill: bool = False) -> None:
+    async def restart(self, *, kill: bool = False, behind: timedelta = timedelta(0)) -> None:
         """Stop all, and start anew with the same log and tables.
 
-        kill: without a chance to end what is in progress.
+        kill: without a chance to end what is in progress. behind: what the clock is put back by.
         """
 
     @abstractmethod

@@ -1,10 +1,11 @@
 """The Kafka host: two workers, each in a process of its own, for all tests of the session."""
 
 import asyncio
-import os
+import signal
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,7 @@ class Workers:
         }
         self.all = [self.worker(name) for name in WORKERS]
         self.behind = timedelta(0)
+        self._starts = Counter[str]()
 
     def worker(self, name: str, target: str = FLOWS) -> Worker:
         command = [sys.executable, "-m", "tests.acceptance.worker_main", target]
@@ -70,19 +72,19 @@ class Workers:
         if behind != self.behind:
             self.stop()
         self.behind = behind
-        os.environ["CLOCK_BEHIND"] = str(behind.total_seconds())
         for worker in self.all:
             if not worker.runs:
-                worker.start()
+                worker.start(CLOCK_BEHIND=str(behind.total_seconds()))
+                self._starts[worker.name] += 1
         deadline = time.monotonic() + STARTING
-        while not all(map(_ready, self.all)):
+        while not all(map(self._ready, self.all)):
             assert time.monotonic() < deadline, self.told()
             time.sleep(PAUSE)
 
     def stop(self, *, kill: bool = False) -> None:
         running = [worker for worker in self.all if worker.runs]
         for worker in running:
-            worker.process.kill() if kill else worker.process.terminate()
+            worker.signal(signal.SIGKILL if kill else signal.SIGTERM)
         for worker in running:
             worker.wait()
 
@@ -90,14 +92,15 @@ class Workers:
         """The end of what the workers have said."""
         return "\n".join(f"{worker.name}:\n{worker.text()[-4_000:]}" for worker in self.all)
 
-
-def _ready(worker: Worker) -> bool:
-    assert worker.runs, worker.text()[-4_000:]
-    try:
-        with urlopen(f"{worker.url}/readyz", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except (URLError, TimeoutError, IndexError, ConnectionError):
-        return False
+    def _ready(self, worker: Worker) -> bool:
+        assert worker.runs, worker.text()[-4_000:]
+        if worker.says("worker_listens") < self._starts[worker.name]:
+            return False
+        try:
+            with urlopen(f"{worker.url}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (URLError, TimeoutError, ConnectionError):
+            return False
 
 
 @contextmanager

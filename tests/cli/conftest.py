@@ -4,11 +4,14 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from streamwf import Workflow
 from streamwf.adapters.web import NoPeers, application, serve
 from streamwf.cli import main
 from streamwf.embedded import EmbeddedHost
@@ -31,12 +34,19 @@ def cli() -> Cli:
 
 @pytest.fixture
 def url() -> Iterator[str]:
+    """The URL of a host that runs `parcels`."""
+    with served(parcels) as url:
+        yield url
+
+
+@contextmanager
+def served(*workflows: Workflow[Any, Any]) -> Iterator[str]:
     """The URL of a host in a thread of its own: commands run a loop in this one."""
     ready: list[str] = []
     begun, stop = threading.Event(), asyncio.Event()
 
     async def host() -> None:
-        embedded = EmbeddedHost(parcels)
+        embedded = EmbeddedHost(*workflows)
         await embedded.start()
         web = application(Operations(embedded), NoPeers(), lambda: None)
         server = await serve(web, "127.0.0.1", 0)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -93,6 +94,8 @@ def test_from_triggers_to_a_rebuild(place: tuple[str, ...], tmp_path: Path) -> N
         appended = call(*pile, *brokers_and_prefix)
         assert (appended.returncode, appended.stdout) == (1, "200 requested, 1 refused\n")
         assert appended.stderr.startswith("line 201: ")
+        wait_for(lambda: ended(url) == 200)
+        then = datetime.now(UTC).isoformat()
         one = call("trigger", "parcels", "p-200", "--data", "{}", *brokers_and_prefix)
         assert (one.returncode, one.stdout) == (0, "requested\n")
         wait_for(lambda: ended(url) == 201)
@@ -108,6 +111,13 @@ def test_from_triggers_to_a_rebuild(place: tuple[str, ...], tmp_path: Path) -> N
     assert call("verify", TARGET, *place).returncode == 0
     with worker(place, tmp_path) as url:
         assert ended(url) == 201
+
+    as_it_was = call("replay", TARGET, "--until", then, "--json", *brokers_and_prefix)
+    [told] = json.loads(as_it_was.stdout)["counts"].values()
+    assert told == {"COMPLETED": 200}
+    now = ("replay", TARGET, "--until", datetime.now(UTC).isoformat(), *brokers_and_prefix)
+    assert json.loads(call(*now, "--run", "p-200", "--json").stdout)["foreign_id"] == "p-200"
+    assert "there was no run 'p-201' then" in call(*now, "--run", "p-201").stderr
 
 
 def ended(url: str) -> int:

@@ -119,7 +119,7 @@ async def running(
     await host.start()
     try:
         yield App(workflow, host, Client(LocalGateway(Operations(host, patience=5.0))), clock)
-        assert host.replay(workflow.name) == []
+        assert host.verify(workflow.name) == []
     finally:
         await host.stop(grace=0.02)
 

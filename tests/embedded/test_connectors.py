@@ -1,6 +1,5 @@
 """Connectors: each message leads to what its function says, once, whatever happens meanwhile."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,10 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamwf import Fatal, Retry, Run, Workflow, partition_reader
-from streamwf.embedded import MemoryLog
+from streamwf import Fatal, Retry, Run, partition_reader
 from streamwf.events import TRIGGER, Event
-from streamwf.record import CONNECTOR, State
+from streamwf.record import State
 from streamwf.sources import Call, Message, Start, from_iterator
 from tests.embedded.app import (
     CREATED,
@@ -25,7 +23,7 @@ from tests.embedded.app import (
     orders,
     running,
 )
-from tests.embedded.feeds import Feed, inner, inner_until, letters, one_step, place, used
+from tests.embedded.feeds import Feed, inner_until, letters, one_step, place, used
 from tests.support import NOW, eventually
 
 _decode = msgspec.json.Decoder(Event).decode
@@ -69,7 +67,10 @@ async def test_each_message_starts_a_run() -> None:
         assert history.events[0].reason == "connector feed, partition 0, position 1"
 
 
-async def test_an_iterator_gets_the_position_of_the_last_message() -> None:
+async def test_an_iterator_gets_the_position_of_the_last_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition_reader, "AGAIN", 0.01)
     asked: list[str | None] = []
 
     async def lines(position: str | None) -> AsyncIterator[tuple[str, Any]]:

@@ -1,11 +1,14 @@
 """What the examples do, on a clock that is stepped."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from examples.agent import Approval, Task, agents
 from examples.agent import Status as AgentStatus
+from examples.report import Status as ReportStatus
+from examples.report import reports
 from examples.sign_up import EXPIRY, Account, sign_up
 from examples.sign_up import Status as SignUp
 from examples.trip import (
@@ -19,9 +22,10 @@ from examples.trip import (
 )
 from streamwf import State
 from streamwf.errors import NothingCorrelated, NotWaiting
-from streamwf.testing import engine
+from streamwf.testing import SteppedClock, engine
 
 HOUR = timedelta(hours=1)
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 # ---- sign-up
@@ -33,7 +37,7 @@ async def test_a_link_that_is_clicked_confirms_an_account() -> None:
         run = await app.await_status(run, SignUp.AWAITING_CLICK)
         await app.client.callback(sign_up, "confirm", b"", correlation=run.object.token)
         await app.await_status(run, SignUp.CONFIRMED)
-        with pytest.raises(NothingCorrelated):
+        with pytest.raises((NothingCorrelated, NotWaiting)):
             await app.client.callback(sign_up, "confirm", b"", correlation=run.object.token)
 
 
@@ -117,3 +121,17 @@ async def test_an_agent_that_nobody_answers_does_nothing() -> None:
         await app.advance(timedelta(days=7))
         run = await app.await_status(run, AgentStatus.REFUSED)
         assert run.object.turns[-1].by == "nobody"
+
+
+# ---- nightly report
+
+
+async def test_a_report_is_made_at_three_in_berlin_on_the_night_that_the_clocks_change() -> None:
+    friday = datetime(2030, 3, 29, 12, tzinfo=BERLIN)
+    async with engine(reports, clock=SteppedClock(friday)) as app:
+        await app.advance(timedelta(days=4))
+        made = [run async for run in app.client.list(reports)]
+        # Of Friday and of Monday: on Sunday at two the clocks went forward.
+        assert [run.object.day.isoformat() for run in made] == ["2030-03-29", "2030-04-01"]
+        assert [run.created_at.astimezone(BERLIN).hour for run in made] == [3, 3]
+        assert {run.status for run in made} == {ReportStatus.SENT}

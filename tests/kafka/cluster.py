@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -32,18 +32,25 @@ PARTITIONS = 4
 class Worker:
     """A worker process with a data directory of its own."""
 
-    def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        environment: dict[str, str],
+        command: Sequence[str] = (sys.executable, str(HERE / "worker_main.py")),
+    ) -> None:
         self.name = name
+        self._command = command
         self.data_dir = folder / name
         self.log = folder / f"{name}.log"
         self._environment = {**environment, "STREAMWF_DATA_DIR": str(self.data_dir)}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Worker":
+    def start(self, **environment: str) -> "Worker":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(HERE / "worker_main.py")],
-                env={**os.environ, **self._environment},
+                self._command,
+                env={**os.environ, **self._environment, **environment},
                 stdout=log,
                 stderr=log,
             )
@@ -52,6 +59,10 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -114,9 +125,8 @@ class Cluster:
 
     def close(self) -> None:
         for worker in self.workers:
-            if worker.process is not None and worker.process.poll() is None:
-                worker.signal(signal.SIGKILL)
-                worker.process.wait()
+            if worker.runs:
+                worker.kill()
 
     # ---- doing
 

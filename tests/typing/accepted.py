@@ -1,6 +1,6 @@
 """What type checkers have to take, and what they have to infer. Checked, never run."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
@@ -22,7 +22,11 @@ from streamwf import (
     Workflow,
     embedded,
 )
+from streamwf.adapters.kafka import KafkaTopic
+from streamwf.connector_views import ConnectorView
 from streamwf.outcome import Outcome
+from streamwf.schedule_views import ScheduleView
+from streamwf.sources import Call, Led, Message, Start, from_iterator
 from streamwf.testing import build_run, engine
 from streamwf.views import Filter, Query, Refusal
 
@@ -71,6 +75,43 @@ def later(run: Run[Order, Status]) -> Cancel:
     return Cancel("nobody came")
 
 
+@orders.schedule("nightly", "0 3 * * *", timezone="Europe/Berlin", foreign_id="report")
+async def nightly(slot: datetime) -> Order | None:
+    return Order(n=slot.day)
+
+
+@orders.schedule("hourly", "@hourly", at=Status.PICKED, overlap="start", catch_up=5)
+def hourly(slot: datetime) -> Order:
+    return Order(n=slot.hour)
+
+
+assert_type(nightly, Callable[[datetime], Coroutine[Any, Any, Order | None]])
+assert_type(hourly(datetime.max), Order | None)
+
+
+@orders.connector(KafkaTopic("payments", start="latest"))
+async def paid(message: Message) -> Start[Order, Status]:
+    return Start("o-1", Order(), at=Status.PICKED)
+
+
+@orders.connector(KafkaTopic("shop", "broker:9092"), name="shop", retry=Retry(attempts=1))
+def several(message: Message) -> list[Start[Order, Status] | Call] | None:
+    assert_type(message.value, bytes | None)
+    return [Start("o-1", Order()), Call("paid", message.value, foreign_id="o-1")]
+
+
+async def lines(position: str | None) -> AsyncIterator[tuple[str, bytes]]:
+    yield "1", b""
+
+
+@orders.connector(from_iterator(lines), timeout=timedelta(seconds=1))
+async def nothing(message: Message) -> None: ...
+
+
+assert_type(paid, Callable[[Message], Coroutine[Any, Any, Led[Order, Status]]])
+assert_type(several, Callable[[Message], Led[Order, Status]])
+
+
 # The decorator hands the function back as it was: it can be called in a test of its own.
 assert_type(
     pick,
@@ -102,6 +143,23 @@ async def used(client: Client) -> None:
     assert_type(await client.count(Filter(status=["PICKED"])), int)
     async for part in client.bulk("pause", Query(prefix="o-"), "stop"):
         assert_type(part.refused, list[Refusal])
+
+
+async def connected(client: Client) -> None:
+    assert_type(await client.connectors(orders), list[ConnectorView])
+    assert_type(await client.pause_connector(orders, "shop", "full"), ConnectorView)
+
+
+async def scheduled(client: Client) -> None:
+    made = await client.schedule(
+        orders, "daily", "@daily", object=Order(), at=Status.PICKED, catch_up="none"
+    )
+    assert_type(made, ScheduleView)
+    assert_type(made.next_slots, list[datetime])
+    assert_type(await client.schedules(orders), list[ScheduleView])
+    assert_type(await client.pause_schedule(orders, "daily", "later"), ScheduleView)
+    filled = await client.backfill(orders, "daily", datetime.min, datetime.max, limit=5)
+    assert_type(filled.cursor, datetime | None)
 
 
 async def embedded_hosts() -> None:

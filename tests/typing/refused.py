@@ -1,11 +1,13 @@
 """What type checkers must not take. Each ignored error has to be there: strict mode says so."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 
 from pydantic import BaseModel
 
 from streamwf import Client, Run, Workflow
+from streamwf.adapters.kafka import KafkaTopic
+from streamwf.sources import Message, Start
 from streamwf.testing import Engine, build_run
 from streamwf.views import Filter
 
@@ -70,6 +72,28 @@ async def times_out_into_another_enum(run: Run[Order, Status]) -> Foreign:
     return Foreign.DONE
 
 
+@orders.connector(KafkaTopic("payments"))  # type: ignore[arg-type]
+async def starts_with_another_object(message: Message) -> Start[Other, Status]:
+    return Start("o-1", Other())
+
+
+@orders.connector(KafkaTopic("payments"))  # type: ignore[arg-type]
+def starts_at_another_enum(message: Message) -> list[Start[Order, Foreign]]:
+    return [Start("o-1", Order(), at=Foreign.CREATED)]
+
+
+@orders.connector(KafkaTopic("payments"))  # type: ignore[arg-type]
+def leads_to_no_such_thing(message: Message) -> str:
+    return "o-1"
+
+
+@orders.connector(KafkaTopic("payments"))
+def says_one_and_returns_another(message: Message) -> Start[Order, Status]:
+    return Start("o-1", Other())  # type: ignore[arg-type]
+
+
+orders.connector("payments")  # type: ignore[arg-type]
+KafkaTopic("payments", start="newest")  # type: ignore[arg-type]
 orders.step(Foreign.CREATED, to=Status.DONE)  # type: ignore[arg-type]
 orders.step(Status.CREATED, to=Foreign.DONE)  # type: ignore[arg-type]
 orders.step(Status.CREATED, to=[Status.DONE, Foreign.DONE])  # type: ignore[list-item]
@@ -78,6 +102,26 @@ orders.step(Status.CREATED, to=Status.DONE, retries=3)  # type: ignore[call-arg]
 orders.step(Status.CREATED)  # type: ignore[call-arg]
 orders.timeout(Status.CREATED, after=3600, to=Status.DONE)  # type: ignore[arg-type]
 orders.timeout(Status.CREATED, after=lambda run: run.object.nope, to=Status.DONE)  # type: ignore[attr-defined]
+
+@orders.schedule("other", "@daily")  # type: ignore[arg-type]
+def makes_another_object(slot: datetime) -> Other:
+    return Other()
+
+
+@orders.schedule("other", "@daily")  # type: ignore[arg-type]
+async def makes_another_object_later(slot: datetime) -> Other | None:
+    return Other()
+
+
+@orders.schedule("text", "@daily")  # type: ignore[arg-type]
+def takes_a_text(slot: str) -> Order:
+    return Order()
+
+
+orders.schedule("x", "@daily", at=Foreign.CREATED)  # type: ignore[arg-type]
+orders.schedule("x", "@daily", overlap="queue")  # type: ignore[arg-type]
+orders.schedule("x", "@daily", catch_up="all")  # type: ignore[arg-type]
+orders.schedule("x")  # type: ignore[call-arg]
 
 told: Workflow[Order, Status] = Workflow("x", Order, Status, start=Foreign.CREATED)  # type: ignore[arg-type]
 
@@ -94,6 +138,8 @@ async def misused(client: Client) -> None:
     await client.trigger(orders, "o-1")  # type: ignore[call-arg]
     await client.trigger(orders, "o-1", Order(), at=Foreign.CREATED)  # type: ignore[misc]
     await client.await_(orders, "run", Foreign.DONE)  # type: ignore[misc]
+    await client.schedule(orders, "s", "@daily", object=Other())  # type: ignore[misc]
+    await client.schedule(orders, "s", "@daily")  # type: ignore[call-arg]
     print((await client.get(orders, "run")).object.nope)  # type: ignore[attr-defined]
     client.list(orders, status=Foreign.DONE)  # type: ignore[misc]
     client.list(orders, order="size")  # type: ignore[arg-type]

@@ -103,7 +103,7 @@ class Model:
         """The event, the key of the run that it is judged by, and that run."""
         key = f"\x01{event.kind}\0{event.subject}" if event.kind else event.subject
         latest = self.rows.get(key)
-        early = latest is None or latest.state not in LIVE
+        early = latest is None or (latest.state not in LIVE and event.id not in latest.requests)
         if early and event.type == CALLBACK and event.until and not (event.kind or event.runid):
             return self.addressed(msgspec.structs.replace(event, kind=MAILBOX))
         if event.kind in MAIL or event.runid == "":
@@ -135,7 +135,7 @@ def check(before: Record | None, after: Record, event: Event) -> None:
     assert after.created_at == before.created_at
     at_work = before.state is State.INITIATED and event.type in RESULTS
     state = State.RUNNING if at_work else before.state
-    assert after.state in TRANSITIONS[state] | {state}
+    assert after.state in TRANSITIONS[state] | {state, before.state}
     assert before.version - before.lag <= event.version or event.type in REQUESTS
     if before.state not in LIVE:
         assert event.type in AFTER_THE_END
@@ -221,7 +221,7 @@ def an_event(model: Model, choices: Choices) -> Event:
     fresh = f"run-{len(model.log)}"
     known = [row.run_id for row in model.rows.values() if row.foreign_id == foreign_id]
     if kind == TRIGGER:
-        run_id = choices.of(fresh, fresh, fresh, "run-0")
+        run_id = choices.of(fresh, fresh, fresh, f"first-{inner}-{foreign_id}")
     elif inner in MAIL:
         run_id = choices.of("run-a", "run-b")
     else:

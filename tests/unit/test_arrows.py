@@ -37,7 +37,7 @@ ORDER = [
     {"bulk", "calling", "compatibility", "lists", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
-    {"looking", "changing"},
+    {"looking", "changing", "roles"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
     {"connector_views", "connected", "connector_client"},
     {"scheduling", "operations", "schedule_client", "gateway"},

@@ -9,6 +9,7 @@ from streamwf.errors import UnreadableRecord
 from streamwf.events import (
     CANCEL,
     CANCELLED,
+    DELETE,
     EXPIRED,
     FAILED,
     MOVED,
@@ -118,7 +119,12 @@ def test_new_run_keeps_nothing_of_the_one_before() -> None:
 
 # ---- requests
 
-STATE_OF = {PAUSE: State.PAUSED, RESUME: State.RUNNING, CANCEL: State.CANCELLED}
+STATE_OF = {
+    PAUSE: State.PAUSED,
+    RESUME: State.RUNNING,
+    CANCEL: State.CANCELLED,
+    DELETE: State.DATA_DELETION_REQUESTED,
+}
 
 
 @pytest.mark.parametrize("state", State)

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from streamwf.pacing import Allowance, Breaker, Circuit, Rate
 from tests.support import NOW, examples
 
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
-waits = st.integers(0, 3_000_000).map(lambda many: timedelta(microseconds=many))
+waits = st.one_of(st.integers(0, 2_000), st.integers(0, 3_000_000)).map(
+    lambda many: timedelta(microseconds=many)
+)
 
 
 def started(allowance: Allowance, arrivals: list[timedelta]) -> list[datetime]:
@@ -48,6 +51,12 @@ def test_a_rate_is_never_exceeded_in_any_time_of_its_length(
 def test_a_rate_is_used_to_the_full() -> None:
     instants = started(Rate(10, MINUTE).share(0, 1), [timedelta(0)] * 35)
     assert instants == [NOW + MINUTE * (number // 10) for number in range(35)]
+
+
+def test_starts_that_are_remembered_together_are_forgotten_with_the_last_of_them() -> None:
+    moment = timedelta(microseconds=900)
+    instants = started(Rate(2).share(0, 1), [timedelta(0), moment, SECOND - moment])
+    assert [each - NOW for each in instants] == [timedelta(0), moment, SECOND + moment]
 
 
 def test_a_rate_of_very_many_remembers_few() -> None:

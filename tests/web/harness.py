@@ -134,11 +134,18 @@ class Worker:
 
 @asynccontextmanager
 async def running(
-    peers: Peers | None = None, *, patience: float = 5.0, deadline: float = 5.0
+    peers: Peers | None = None,
+    *,
+    patience: float = 5.0,
+    deadline: float = 5.0,
+    declare: Callable[[Workflow[Order, Status]], None] = lambda workflow: None,
 ) -> AsyncIterator[Worker]:
+    """declare: what else the workflow `orders` has."""
     async with AsyncExitStack() as stack:
         gate, why = asyncio.Event(), list[str]()
-        host = EmbeddedHost(orders(gate), refunds(), max_record_bytes=LIMIT)
+        workflow = orders(gate)
+        declare(workflow)
+        host = EmbeddedHost(workflow, refunds(), max_record_bytes=LIMIT)
         operations = Operations(host, patience=patience)
         await host.start()
         stack.push_async_callback(host.stop, 0)

@@ -1,0 +1,26 @@
+"""`streamwf roles`: who does what, over HTTP."""
+
+import click
+
+from streamwf.cli import options
+from streamwf.cli.output import say, write_json, write_table
+from streamwf.cli.runs import ask
+
+
+@click.command()
+@click.option("--workflow", "-w", help="Only of this workflow.")
+@options.as_json
+@options.url
+def roles(workflow: str | None, as_json: bool, url: str) -> None:
+    """List what the workers do in each shard, and whether they are at it."""
+    found = ask(url, lambda gateway: gateway.roles())
+    shown = [role for role in found.roles if workflow in (None, role.workflow)]
+    if as_json:
+        write_json(found.model_copy(update={"roles": shown}))
+        return
+    write_table(
+        ("ROLE", "HEALTH", "RUNNING", "WAITING"),
+        [(role.name, role.health, str(role.running), str(role.waiting)) for role in shown],
+    )
+    if found.missing:
+        say(f"Without these workers, which did not answer: {', '.join(found.missing)}")

@@ -1,0 +1,102 @@
+"""The suite on both hosts, and what it says of its results.
+
+`--results FILE` writes what each test shows and how it ended; a run of a part of the suite is
+refused then, so that the file always tells of all of it.
+"""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.embedded_host import embedded_host
+from tests.acceptance.flows import WORKFLOWS
+from tests.acceptance.hosts import Host
+from tests.acceptance.kafka_host import Workers, kafka_host, workers
+from tests.acceptance.rows import hosts_of, shown
+from tests.acceptance.signs import Signs
+
+HERE = Path(__file__).parent
+OUTCOMES = pytest.StashKey[dict[tuple[str, str], str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--results", metavar="FILE", help="write the acceptance suite's results here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "row(section, row, says): what a test shows of a row")
+    config.addinivalue_line("markers", "only(host): a test for one of the hosts")
+    config.stash[OUTCOMES] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "host" in metafunc.fixturenames:
+        metafunc.parametrize("host", hosts_of(metafunc.function), indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    report = yield
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "host" in callspec.params and HERE in item.path.parents:
+        test = f"{item.path.name}::{getattr(item, 'originalname', item.name)}"
+        told = item.config.stash[OUTCOMES].setdefault((test, callspec.params["host"]), "passed")
+        if told == "passed" and report.outcome != "passed":
+            item.config.stash[OUTCOMES][test, callspec.params["host"]] = report.outcome
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    target = session.config.getoption("--results")
+    if target is None:
+        return
+    outcomes = session.config.stash[OUTCOMES]
+    found = [
+        {
+            **told._asdict(),
+            "hosts": {host: outcomes.get((told.test, host), "not run") for host in told.hosts},
+        }
+        for told in shown()
+    ]
+    left_out = [told["test"] for told in found if "not run" in told["hosts"].values()]
+    if left_out:
+        raise pytest.UsageError(f"--results is of the whole suite, but these did not run: {left_out}")
+    Path(target).write_text(json.dumps(found, indent=1) + "\n")
+
+
+@pytest.fixture(scope="session")
+def kafka_workers(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """The workers of the session, which the first test starts that needs them."""
+    with workers(kafka, tmp_path_factory.mktemp("workers")) as made:
+        yield made
+
+
+@pytest.fixture
+async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
+    """A host with all workflows of this suite. In the end its rows are what its log leads to."""
+    made: AbstractAsyncContextManager[Host]
+    if request.param == "kafka":
+        made = kafka_host(request.getfixturevalue("kafka_workers"), WORKFLOWS)
+    else:
+        made = embedded_host(WORKFLOWS)
+    async with made as host:
+        yield host
+        assert await host.verify() == []
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A foreign id that no other test has."""
+    test = getattr(request.node, "originalname", request.node.name).removeprefix("test_")
+    return f"{test[:60]}-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def signs(tmp_path: Path) -> Signs:
+    """What steps and the test tell each other."""
+    return Signs(tmp_path)

@@ -1,0 +1,432 @@
+"""What folding an event leads to elsewhere: for other runs, for the run itself, for mailboxes."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from streamwf import Workflow
+from streamwf.emit import Emission, emissions, handed_on, refused
+from streamwf.errors import UnreadableRecord
+from streamwf.events import (
+    CALLBACK,
+    CANCEL,
+    CANCELLED,
+    CHILD,
+    CORRELATE,
+    DELETE,
+    DELETED,
+    EXPIRED,
+    FORGOTTEN,
+    HOOK,
+    MOVED,
+    PAUSE,
+    PAUSED,
+    REJECTED,
+    REPEATED,
+    RESUME,
+    RESUMED,
+    RETAIN,
+    SKIPPED,
+    TRIGGER,
+    UNCORRELATE,
+    Ended,
+    Event,
+    Start,
+    encode_event,
+    pack_correlations,
+    pack_starts,
+    parent_of,
+    unpack_ended,
+)
+from streamwf.fold import Verdict, fold
+from streamwf.record import (
+    CORRELATION,
+    MAILBOX,
+    SCHEDULE,
+    Call,
+    Child,
+    Record,
+    State,
+    Target,
+    Timer,
+)
+from tests.support import NOW, WORKFLOW, asked, callback, record, result, steer, trigger
+from tests.unit.sample import orders
+
+DAY = timedelta(days=1)
+LATER = NOW + timedelta(hours=1)
+
+
+async def on(run: Any) -> None:
+    raise AssertionError("emissions run nothing")
+
+
+def with_hooks(retention: timedelta | None = None) -> Workflow[Any, Any]:
+    workflow = orders()
+    for hook in ("pause", "resume", "cancel", "complete", "data_deleted"):
+        getattr(workflow, f"on_{hook}")(on)
+    workflow.retention = retention
+    return workflow
+
+
+def emitted(
+    before: Record | None, event: Event, workflow: Workflow[Any, Any] | None = None
+) -> list[Emission]:
+    after, verdict = fold(before, event, 9)
+    assert verdict is Verdict.ACCEPTED
+    found = list(emissions(workflow or orders(), before, after, event))
+    again = list(emissions(workflow or orders(), before, after, event))
+    assert [encode_event(e.event) for e in found] == [encode_event(e.event) for e in again]
+    assert len({e.event.id for e in found}) == len(found)
+    return found
+
+
+def kinds(found: list[Emission]) -> list[str]:
+    return [emission.event.type for emission in found]
+
+
+# ---- hooks and retention
+
+COMPLETES = result(MOVED, 3, status="DONE", state=State.COMPLETED)
+CHANGES: list[tuple[State, Event, str]] = [
+    (State.RUNNING, steer(PAUSE, "r"), "pause"),
+    (State.INITIATED, steer(PAUSE, "r"), "pause"),
+    (State.RUNNING, result(PAUSED, 3, state=State.PAUSED), "pause"),
+    (State.PAUSED, steer(RESUME, "r"), "resume"),
+    (State.PAUSED, result(RESUMED, 3), "resume"),
+    (State.PAUSED, steer(CANCEL, "r"), "cancel"),
+    (State.RUNNING, result(CANCELLED, 3, state=State.CANCELLED), "cancel"),
+    (State.INITIATED, result(REJECTED, 3, state=State.CANCELLED), "cancel"),
+    (State.RUNNING, COMPLETES, "complete"),
+    (State.DATA_DELETION_REQUESTED, result(DELETED, 3), "data_deleted"),
+]
+NO_CHANGES: list[tuple[State, Event]] = [
+    (State.INITIATED, result(MOVED, 3, status="PICKED")),
+    (State.RUNNING, result(MOVED, 3, status="PICKED")),
+    (State.RUNNING, result(SKIPPED, 3)),
+    (State.COMPLETED, steer(DELETE, "r")),
+    (State.PAUSED, callback()),
+    (State.CANCELLED, asked(HOOK, hook="cancel")),
+]
+
+
+@pytest.mark.parametrize(("state", "event", "hook"), CHANGES, ids=str)
+def test_a_change_of_state_asks_for_its_hook(state: State, event: Event, hook: str) -> None:
+    [emission] = emitted(record(state), event, with_hooks())
+    asks = emission.event
+    assert emission.workflow == WORKFLOW
+    assert (asks.type, asks.hook, asks.subject, asks.runid) == (HOOK, hook, "o-1", "run-1")
+    assert asks.time == event.time
+    assert emitted(record(state), event, orders()) == []
+
+
+@pytest.mark.parametrize(("state", "event"), NO_CHANGES, ids=str)
+def test_nothing_else_asks_for_a_hook(state: State, event: Event) -> None:
+    assert emitted(record(state), event, with_hooks(DAY)) == []
+
+
+def test_a_workflow_has_the_hooks_that_it_declares() -> None:
+    workflow = orders()
+    workflow.on_pause(on)
+    assert emitted(record(), steer(CANCEL, "r"), workflow) == []
+    assert kinds(emitted(record(), steer(PAUSE, "r"), workflow)) == [HOOK]
+
+
+@pytest.mark.parametrize(("state", "event", "hook"), CHANGES, ids=str)
+def test_a_run_that_has_ended_is_kept_for_so_long(state: State, event: Event, hook: str) -> None:
+    found = emitted(record(state), event, with_hooks(DAY))
+    after, _ = fold(record(state), event, 9)
+    assert after is not None
+    if hook in ("pause", "resume"):
+        assert kinds(found) == [HOOK]
+        return
+    # In this order: a run that is forgotten has no hooks any more.
+    assert kinds(found) == [HOOK, RETAIN]
+    assert found[1].event.forgetat == after.updated_at + DAY
+    assert (found[1].event.subject, found[1].event.runid) == ("o-1", "run-1")
+
+
+def test_an_inner_run_has_no_hooks() -> None:
+    inner = record(kind=SCHEDULE)
+    event = asked(PAUSE, inner=SCHEDULE)
+    assert emitted(inner, event, with_hooks(DAY)) == []
+    [kept] = emitted(inner, asked(CANCEL, inner=SCHEDULE), with_hooks(DAY))
+    assert (kept.event.type, kept.event.kind) == (RETAIN, SCHEDULE)
+
+
+def test_a_second_pause_asks_for_its_own_hook() -> None:
+    run, ids = record(), set()
+    for n in range(4):
+        kind = RESUME if run.state is State.PAUSED else PAUSE
+        event = steer(kind, f"r-{n}")
+        ids |= {emission.event.id for emission in emitted(run, event, with_hooks())}
+        run = msgspec.structs.replace(run, **fields_of(fold(run, event, 9)[0]))
+    assert len(ids) == 4
+
+
+def fields_of(run: Record | None) -> dict[str, Any]:
+    assert run is not None
+    return msgspec.structs.asdict(run)
+
+
+def test_a_run_that_is_forgotten_leads_to_nothing() -> None:
+    assert emitted(record(State.COMPLETED), result(FORGOTTEN, 3), with_hooks(DAY)) == []
+
+
+def test_a_trigger_leads_to_nothing_whatever_the_run_before_was() -> None:
+    former = record(State.CANCELLED, correlations="by=x", parent="trips/run-t/t-1")
+    assert emitted(former, trigger(run_id="run-2"), with_hooks(DAY)) == []
+    assert emitted(None, trigger(), with_hooks(DAY)) == []
+
+
+# ---- children and parents
+
+
+def start(run_id: str, **fields: Any) -> Start:
+    told = {"workflow": "parcels", "status": "PACKED", "data": msgspec.Raw(b'{"kg":1}'), **fields}
+    return Start(foreign_id=f"of/{run_id}", run_id=run_id, **told)
+
+
+STARTS = pack_starts([start("p", start_at=LATER), start("q", workflow="letters")])
+
+
+@pytest.mark.parametrize("kind", [MOVED, REPEATED, SKIPPED, PAUSED])
+def test_what_a_step_has_started_is_triggered(kind: str) -> None:
+    state = State.PAUSED if kind == PAUSED else None
+    run = record(run_id="run/1", foreign_id="o/1")
+    event = result(kind, 3, run_id="run/1", subject="o/1", state=state, starts=STARTS)
+    first, second = emitted(run, event)
+    assert (first.workflow, second.workflow) == ("parcels", "letters")
+    child = first.event
+    assert (child.type, child.subject, child.runid) == (TRIGGER, "of/p", "p")
+    assert (child.source, child.status) == ("/workflows/parcels", "PACKED")
+    assert (child.startat, child.time) == (LATER, event.time)
+    assert bytes(child.data) == b'{"kg":1}'
+    assert parent_of(child.parent) == (WORKFLOW, "run/1", "o/1")
+    assert child.parent == f"{WORKFLOW}/{quote('run/1', safe='')}/o/1"
+
+
+def test_what_a_timeout_has_started_beside_a_step_is_triggered_too() -> None:
+    run = record(timers=(Timer("nag", NOW),))
+    event = result(EXPIRED, 3, timer="nag", dueat=NOW, starts=STARTS)
+    assert kinds(emitted(run, event)) == [TRIGGER, TRIGGER]
+
+
+def test_the_ids_of_children_are_their_own_so_that_each_starts_once() -> None:
+    run = record()
+    once = emitted(run, result(MOVED, 3, starts=STARTS))
+    other = emitted(record(run_id="run-2"), result(MOVED, 3, run_id="run-2", starts=STARTS))
+    assert [e.event.id for e in once] == [e.event.id for e in other]
+    known = msgspec.structs.replace(run, children=(Child("parcels", "of/p", "p"),))
+    assert [e.event.runid for e in emitted(known, result(REPEATED, 3, starts=STARTS))] == ["q"]
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(State.PAUSED, RESUMED), (State.DATA_DELETION_REQUESTED, DELETED)]
+)
+def test_what_can_start_nothing_starts_nothing(state: State, event: str) -> None:
+    run = record(state, children=(Child("parcels", "of/p", "p"),))
+    assert emitted(run, result(event, 3, starts="no JSON")) == []
+
+
+ENDS: list[tuple[Event, State]] = [
+    (COMPLETES, State.COMPLETED),
+    (steer(CANCEL, "r", reason="enough"), State.CANCELLED),
+    (result(CANCELLED, 3, state=State.CANCELLED, reason="enough"), State.CANCELLED),
+    (result(REJECTED, 3, state=State.CANCELLED, reason="enough"), State.CANCELLED),
+]
+
+
+@pytest.mark.parametrize(("event", "state"), ENDS, ids=str)
+def test_a_run_that_has_ended_tells_its_parent(event: Event, state: State) -> None:
+    run = record(parent="trips/run%2Ft/t/1", object=msgspec.Raw(b'{"n":7}'))
+    [emission] = emitted(run, event)
+    told = emission.event
+    assert emission.workflow == "trips"
+    assert (told.type, told.source, told.subject) == (CHILD, "/workflows/trips", "t/1")
+    assert told.runid == "run/t"
+    status = "DONE" if state is State.COMPLETED else "CREATED"
+    assert unpack_ended(told) == Ended(
+        workflow=WORKFLOW,
+        foreign_id="o-1",
+        run_id="run-1",
+        state=state,
+        status=status,
+        reason="" if state is State.COMPLETED else "enough",
+        object=msgspec.Raw(b'{"n":7}'),
+    )
+
+
+def test_a_parent_is_told_once() -> None:
+    run = record(State.CANCELLED, parent="trips/run-t/t-1")
+    assert emitted(run, steer(DELETE, "r")) == []
+    deleting = msgspec.structs.replace(run, state=State.DATA_DELETION_REQUESTED)
+    assert emitted(deleting, result(DELETED, 3)) == []
+    paused = record(parent="trips/run-t/t-1")
+    assert emitted(paused, steer(PAUSE, "r")) == []
+
+
+def test_every_end_of_a_run_has_the_same_id() -> None:
+    run = record(parent="trips/run-t/t-1")
+    ids = {e.event.id for event, _ in ENDS for e in emitted(run, event)}
+    asks = msgspec.structs.replace(trigger(), parent="trips/run-t/t-1")
+    assert ids == {refused(WORKFLOW, asks, "busy").event.id}
+
+
+def test_the_parent_of_a_run_that_was_refused_hears_why() -> None:
+    asks = msgspec.structs.replace(trigger(), parent="trips/run-t/t-1")
+    told = refused(WORKFLOW, asks, "'o-1' has a run in progress")
+    assert (told.workflow, told.event.type, told.event.runid) == ("trips", CHILD, "run-t")
+    ended = unpack_ended(told.event)
+    assert (ended.run_id, ended.state, ended.reason) == (
+        "run-1",
+        State.CANCELLED,
+        "'o-1' has a run in progress",
+    )
+
+
+@pytest.mark.parametrize("parent", ["x", "trips/run-t", "trips/run-t/", "a/b/\x00"])
+def test_no_such_parent(parent: str) -> None:
+    with pytest.raises(UnreadableRecord, match=r"its parent .* is none"):
+        parent_of(parent)
+
+
+CHILDREN = (
+    Child("parcels", "p-1", "p", cascade=True),
+    Child("parcels", "p-2", "done", "COMPLETED", cascade=True),
+    Child("parcels", "p-3", "loose"),
+    Child("letters", "p-4", "q", cascade=True),
+)
+
+
+@pytest.mark.parametrize(
+    "event", [steer(CANCEL, "r"), result(CANCELLED, 3, state=State.CANCELLED)], ids=str
+)
+def test_a_run_that_is_cancelled_takes_its_children_along_if_asked(event: Event) -> None:
+    first, second = emitted(record(children=CHILDREN), event)
+    assert (first.workflow, first.event.type, first.event.subject) == ("parcels", CANCEL, "p-1")
+    assert (first.event.runid, second.event.runid) == ("p", "q")
+    assert second.workflow == "letters"
+    assert first.event.reason == "its parent run-1 was cancelled"
+
+
+@pytest.mark.parametrize("event", [COMPLETES, steer(PAUSE, "r")], ids=str)
+def test_nothing_else_does(event: Event) -> None:
+    assert emitted(record(children=CHILDREN), event) == []
+
+
+# ---- correlations and mailboxes
+
+X, Y, XY = (pack_correlations(values) for values in (["by=x"], ["by=y"], ["by=x", "by=y"]))
+
+
+def values(found: list[Emission]) -> list[tuple[str, str]]:
+    for emission in found:
+        event = emission.event
+        assert emission.workflow == WORKFLOW
+        assert (event.kind, event.runid, event.origin) == (CORRELATION, "run-1", "o-1")
+    return [(emission.event.type, emission.event.subject) for emission in found]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("", X, [(CORRELATE, "by=x")]),
+        (X, "", [(UNCORRELATE, "by=x")]),
+        (X, Y, [(UNCORRELATE, "by=x"), (CORRELATE, "by=y")]),
+        (X, XY, [(CORRELATE, "by=y")]),
+        (XY, Y, [(UNCORRELATE, "by=x")]),
+        (X, X, []),
+    ],
+)
+def test_the_values_of_a_status_lead_to_its_run(
+    before: str, after: str, told: list[tuple[str, str]]
+) -> None:
+    event = result(MOVED, 3, status="PICKED", correlations=after)
+    assert values(emitted(record(correlations=before), event)) == told
+
+
+@pytest.mark.parametrize("event", [event for event, _ in ENDS], ids=str)
+def test_no_value_leads_to_a_run_that_has_ended(event: Event) -> None:
+    assert values(emitted(record(correlations=XY), event)) == [
+        (UNCORRELATE, "by=x"),
+        (UNCORRELATE, "by=y"),
+    ]
+
+
+def test_a_value_that_is_left_and_taken_up_again_is_told_each_time() -> None:
+    run, ids = record(), []
+    for n, correlations in enumerate([X, "", X, ""], 3):
+        event = result(MOVED, n, status="PICKED", correlations=correlations)
+        ids += [emission.event.id for emission in emitted(run, event)]
+        found, _ = fold(run, event, 9)
+        assert found is not None
+        run = found
+    assert len(set(ids)) == 4
+
+
+CALLS = (
+    Call("c-1", "signed", LATER, LATER, msgspec.Raw(b'{"by":"ann"}')),
+    Call("c-2", "paid", LATER, LATER, msgspec.Raw(b"null"), "aGk="),
+)
+
+
+def again(found: list[Emission], target: Target, mailbox: str) -> list[tuple[str, str]]:
+    for emission in found:
+        event = emission.event
+        assert emission.workflow == WORKFLOW
+        assert (event.type, event.kind) == (CALLBACK, "")
+        assert (event.subject, event.runid) == (target.foreign_id, target.run_id)
+        assert event.origin == mailbox
+    return [(emission.event.id, emission.event.call) for emission in found]
+
+
+def a_value(*targets: Target, calls: tuple[Call, ...] = ()) -> Record:
+    held = {"kind": CORRELATION, "foreign_id": "by=x", "status": "", "run_id": "value"}
+    return record(targets=targets, calls=calls, **held)
+
+
+A, B = Target("a", "run-a"), Target("b", "run-b")
+
+
+def leads(kind: str, target: Target) -> Event:
+    told = {"inner": CORRELATION, "foreign_id": "by=x", "origin": target.foreign_id}
+    return asked(kind, f"{kind}-{target.run_id}", run_id=target.run_id, **told)
+
+
+def test_what_waits_for_a_value_goes_to_the_first_run_that_it_leads_to() -> None:
+    found = emitted(a_value(calls=CALLS), leads(CORRELATE, A))
+    assert again(found, A, "by=x") == [("c-1", "signed"), ("c-2", "paid")]
+    first, second = (emission.event for emission in found)
+    assert (bytes(first.data), first.until) == (b'{"by":"ann"}', LATER)
+    assert (second.data_base64, second.until) == ("aGk=", LATER)
+
+
+def test_what_comes_for_a_value_goes_to_the_first_of_its_runs_alone() -> None:
+    told = {"run_id": "", "inner": CORRELATION, "foreign_id": "by=x", "until": LATER}
+    found = emitted(a_value(A, B), callback(**told))
+    assert again(found, A, "by=x") == [("c-1", "signed")]
+    assert bytes(found[0].event.data) == b'{"by":"ann"}'
+    assert found[0].event.until == LATER
+
+
+def test_no_callback_goes_to_two_runs() -> None:
+    assert emitted(a_value(A), leads(CORRELATE, B)) == []
+    assert emitted(a_value(A, B), leads(UNCORRELATE, A)) == []
+    assert emitted(a_value(A), leads(UNCORRELATE, A)) == []
+
+
+def test_what_waits_goes_to_nobody_yet() -> None:
+    told = {"run_id": "", "inner": CORRELATION, "foreign_id": "by=x", "until": LATER}
+    assert emitted(None, callback(**told)) == []
+    assert emitted(a_value(calls=CALLS), callback("c-3", **told)) == []
+
+
+def test_a_mailbox_goes_to_the_run_that_has_come() -> None:
+    mailbox = record(kind=MAILBOX, status="", calls=CALLS)
+    found = list(handed_on(WORKFLOW, mailbox, A, trigger()))
+    assert again(found, A, "o-1") == [("c-1", "signed"), ("c-2", "paid")]
+    assert {emission.event.time for emission in found} == {trigger().time}

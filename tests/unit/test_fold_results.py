@@ -1,0 +1,442 @@
+"""What results make of callbacks, hooks, children, correlations and of runs that have ended."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from streamwf.errors import UnreadableRecord
+from streamwf.events import (
+    CANCELLED,
+    DECLINED,
+    DELETED,
+    EXPIRED,
+    FAILED,
+    FORGOTTEN,
+    HOOKED,
+    MOVED,
+    PAUSED,
+    POSTPONED,
+    REPEATED,
+    SKIPPED,
+    STARTED,
+    Event,
+    Start,
+    pack_correlations,
+    pack_starts,
+    pack_timers,
+)
+from streamwf.fold import Verdict, fold
+from streamwf.record import (
+    LIVE,
+    NOTHING,
+    Call,
+    Child,
+    DueHook,
+    Failure,
+    Record,
+    State,
+    Timer,
+)
+from tests.support import NOW, callback, record, result, steer
+
+HOUR = timedelta(hours=1)
+LATER = NOW + HOUR
+CALL = Call("c-1", "signed", NOW, LATER, msgspec.Raw(b"1"))
+OTHER = Call("c-2", "signed", NOW, NOW, msgspec.Raw(b"2"))
+AT_WORK = (State.INITIATED, State.RUNNING)
+
+
+def accepted(before: Record, *events: Event) -> Record:
+    for event in events:
+        after, verdict = fold(before, event, 9)
+        assert verdict is Verdict.ACCEPTED
+        assert after is not None
+        before = after
+    return before
+
+
+def refused(before: Record | None, event: Event) -> Verdict:
+    after, verdict = fold(before, event, 9)
+    assert after is before
+    return verdict
+
+
+# ---- the answers to callbacks
+
+ANSWERS = {
+    MOVED: None,
+    PAUSED: State.PAUSED,
+    CANCELLED: State.CANCELLED,
+    SKIPPED: None,
+    DECLINED: None,
+    POSTPONED: None,
+}
+STAYS = (SKIPPED, DECLINED, POSTPONED)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_callback_is_answered_at_a_run_at_work(kind: str, state: State) -> None:
+    run = record(state, calls=(CALL, OTHER), entered=True)
+    event = result(kind, 3, call="c-1", state=ANSWERS[kind])
+    if state not in AT_WORK:
+        assert refused(run, event) is Verdict.STATE_FORBIDS
+        return
+    after = accepted(run, event)
+    left = () if kind == CANCELLED else ("c-2",)
+    assert tuple(call.id for call in after.calls) == left
+    assert after.state is (ANSWERS[kind] or State.RUNNING)
+    assert after.version == 4
+    assert after.lag == (1 if kind in STAYS else 0)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_callback_is_answered_once(kind: str) -> None:
+    run = accepted(record(calls=(CALL, OTHER)), result(DECLINED, 3, call="c-1"))
+    assert refused(run, result(kind, 3, call="c-1", state=ANSWERS[kind])) is Verdict.STALE
+    assert refused(run, result(kind, 4, call="c-9", state=ANSWERS[kind])) is Verdict.STALE
+
+
+@pytest.mark.parametrize("kind", STAYS)
+def test_a_callback_that_moves_nothing_leaves_all_else(kind: str) -> None:
+    timers = (Timer("nag", LATER),)
+    run = record(
+        calls=(CALL,), due_at=LATER, attempt=2, error=Failure("E", "m"), timers=timers, since=2
+    )
+    after = accepted(run, result(kind, 3, call="c-1"))
+    kept = msgspec.structs.replace(
+        run, version=4, lag=1, calls=(), updated_at=after.updated_at, offsets=(1, 2, 3, 9)
+    )
+    assert after == kept
+
+
+def test_a_callback_that_is_wanted_later_is_due_again() -> None:
+    run = record(calls=(CALL, OTHER))
+    after = accepted(run, result(POSTPONED, 3, call="c-1", dueat=LATER, attempt=2))
+    again = msgspec.structs.replace(CALL, due_at=LATER, attempt=2)
+    assert after.calls == (OTHER, again)
+
+
+def test_a_callback_that_waits_is_looked_at_again_at_each_status() -> None:
+    waiting = msgspec.structs.replace(CALL, due_at=LATER)
+    run = record(calls=(waiting, OTHER))
+    event = result(MOVED, 3, status="PICKED")
+    assert [call.due_at for call in accepted(run, event).calls] == [event.time, event.time]
+    for kind in (REPEATED, FAILED, SKIPPED, STARTED):
+        assert accepted(run, result(kind, 3)).calls == run.calls
+
+
+def test_an_answer_that_saves_the_object_makes_stale_what_works_on_the_old_one() -> None:
+    event = result(POSTPONED, 3, call="c-1", dueat=LATER, data=b'{"n":2}')
+    after = accepted(record(calls=(CALL,)), event)
+    assert (bytes(after.object), after.lag) == (b'{"n":2}', 0)
+    assert refused(after, result(MOVED, 3, status="PICKED")) is Verdict.STALE
+
+
+def test_the_error_of_a_callback_is_told_until_it_is_answered() -> None:
+    run = record(calls=(CALL,))
+    failed = accepted(run, result(POSTPONED, 3, call="c-1", dueat=LATER, attempt=1, errortype="E"))
+    assert (failed.error, failed.attempt) == (Failure("E", ""), 0)
+    assert accepted(failed, result(SKIPPED, 4, call="c-1")).error is None
+    assert accepted(failed, result(DECLINED, 4, call="c-1", errortype="E")).error is None
+
+
+def test_what_was_declined_is_no_error_of_the_run() -> None:
+    own = Failure("E", "m")
+    run = record(calls=(CALL,), attempt=1, error=own)
+    assert accepted(run, result(DECLINED, 3, call="c-1", errortype="Refused")).error == own
+
+
+def test_of_a_callback_a_timeout_and_a_cancel_the_first_in_the_log_wins() -> None:
+    run = record(calls=(CALL,), timers=(Timer("late", NOW),))
+    answer = result(MOVED, 3, status="SIGNED", call="c-1")
+    timeout = result(MOVED, 3, status="LATE", timer="late")
+    cancel = steer("cancel", "r-1")
+
+    signed = accepted(run, answer)
+    assert (signed.status, signed.calls, signed.timers) == ("SIGNED", (), ())
+    assert refused(signed, timeout) is Verdict.STALE
+    assert accepted(signed, cancel).state is State.CANCELLED
+
+    late = accepted(run, timeout)
+    assert (late.status, [call.id for call in late.calls]) == ("LATE", ["c-1"])
+    assert refused(late, answer) is Verdict.STALE
+
+    cancelled = accepted(run, cancel)
+    assert (cancelled.calls, cancelled.timers) == ((), ())
+    for too_late in (answer, timeout):
+        assert refused(cancelled, too_late) is Verdict.STALE
+
+
+def test_a_timeout_that_was_computed_before_a_callback_came_still_moves_the_run() -> None:
+    run = accepted(record(timers=(Timer("late", NOW),)), callback())
+    late = accepted(run, result(MOVED, 3, status="LATE", timer="late"))
+    assert (late.status, [call.id for call in late.calls]) == ("LATE", ["c-1"])
+    assert refused(late, result(MOVED, 4, status="SIGNED", call="c-1")) is Verdict.STALE
+
+
+# ---- hooks
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_hook_that_has_run_is_gone_whatever_became_of_the_run(state: State) -> None:
+    run = record(state, hooks=(DueHook("pause", NOW), DueHook("cancel", NOW)), due_at=LATER, lag=1)
+    after = accepted(run, result(HOOKED, 3, hook="pause", errortype="E"))
+    kept = msgspec.structs.replace(
+        run,
+        version=4,
+        lag=2,
+        hooks=(DueHook("cancel", NOW),),
+        updated_at=after.updated_at,
+        offsets=(1, 2, 3, 9),
+    )
+    assert after == kept
+
+
+def test_a_hook_that_has_failed_is_due_again() -> None:
+    run = record(hooks=(DueHook("pause", NOW), DueHook("resume", NOW)))
+    after = accepted(run, result(HOOKED, 3, hook="pause", dueat=LATER, attempt=1))
+    assert after.hooks == (DueHook("pause", LATER, 1), DueHook("resume", NOW))
+
+
+def test_of_two_hooks_for_the_same_change_one_is_answered_at_a_time() -> None:
+    run = record(hooks=(DueHook("pause", NOW), DueHook("pause", LATER)))
+    after = accepted(run, result(HOOKED, 3, hook="pause"))
+    assert after.hooks == (DueHook("pause", LATER),)
+
+
+def test_a_hook_that_is_not_due_is_answered_by_nobody() -> None:
+    run = record(hooks=(DueHook("pause", NOW),))
+    assert refused(run, result(HOOKED, 3, hook="resume")) is Verdict.STALE
+    answered = accepted(run, result(HOOKED, 3, hook="pause"))
+    assert refused(answered, result(HOOKED, 3, hook="pause")) is Verdict.STALE
+
+
+# ---- deletion, and forgetting
+
+
+@pytest.mark.parametrize("state", State)
+def test_data_are_deleted_if_that_was_requested(state: State) -> None:
+    child = Child("parcels", "p-1", "c", "COMPLETED", "SENT", "enough", msgspec.Raw(b"1"))
+    run = record(
+        state,
+        error=Failure("E", "m"),
+        reason="because",
+        children=(child,),
+        forget_at=LATER,
+        hooks=(DueHook("complete", NOW),),
+    )
+    event = result(DELETED, 3)
+    if state is not State.DATA_DELETION_REQUESTED:
+        assert refused(run, event) is Verdict.STATE_FORBIDS
+        return
+    after = accepted(run, event)
+    assert after.state is State.DATA_DELETED
+    assert (after.object, after.error, after.reason) == (NOTHING, None, "")
+    assert after.children == (Child("parcels", "p-1", "c", "COMPLETED", "SENT"),)
+    assert (after.hooks, after.forget_at, after.lag) == (run.hooks, None, 0)
+
+
+def test_what_is_left_of_an_object_is_what_the_deletion_says() -> None:
+    run = record(State.DATA_DELETION_REQUESTED)
+    assert bytes(accepted(run, result(DELETED, 3, data=b'{"n":0}')).object) == b'{"n":0}'
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_run_that_has_ended_is_forgotten(state: State) -> None:
+    run = record(state)
+    if state in LIVE:
+        assert refused(run, result(FORGOTTEN, 3)) is Verdict.STATE_FORBIDS
+    else:
+        assert fold(run, result(FORGOTTEN, 3), 9) == (None, Verdict.ACCEPTED)
+
+
+@pytest.mark.parametrize("kind", [DELETED, FORGOTTEN, HOOKED])
+def test_what_is_done_for_a_run_that_has_ended_counts_for_one_version(kind: str) -> None:
+    run = record(State.DATA_DELETION_REQUESTED, hooks=(DueHook("cancel", NOW),))
+    for version in (2, 4):
+        assert refused(run, result(kind, version, hook="cancel")) is Verdict.STALE
+
+
+def test_a_run_whose_data_are_to_be_deleted_is_not_forgotten_first() -> None:
+    done = record(State.COMPLETED, forget_at=NOW)
+    asked = accepted(done, steer("delete", "r-1"))
+    assert refused(asked, result(FORGOTTEN, 3)) is Verdict.STALE
+
+
+# ---- children
+
+
+def start(run_id: str, *, cascade: bool = False) -> Start:
+    return Start(
+        workflow="parcels",
+        foreign_id=f"of-{run_id}",
+        run_id=run_id,
+        status="PACKED",
+        data=msgspec.Raw(b"{}"),
+        cascade=cascade,
+    )
+
+
+STARTS = pack_starts([start("p"), start("q", cascade=True)])
+P, Q = Child("parcels", "of-p", "p"), Child("parcels", "of-q", "q", cascade=True)
+P_ENDED = msgspec.structs.replace(P, state="COMPLETED")
+
+
+@pytest.mark.parametrize("kind", [MOVED, STARTED, REPEATED, PAUSED, SKIPPED])
+def test_what_a_step_has_started_is_kept_with_the_run(kind: str) -> None:
+    state = State.PAUSED if kind == PAUSED else None
+    earlier = Child("parcels", "of-o", "o")
+    after = accepted(record(children=(earlier,)), result(kind, 3, state=state, starts=STARTS))
+    assert after.children == (earlier, P, Q)
+
+
+def test_what_a_timeout_or_a_callback_has_started_is_kept_too() -> None:
+    run = record(calls=(CALL,), timers=(Timer("nag", NOW),), due_at=LATER)
+    for event in (
+        result(EXPIRED, 3, timer="nag", dueat=NOW, starts=STARTS),
+        result(POSTPONED, 3, call="c-1", dueat=LATER, starts=STARTS),
+        result(SKIPPED, 3, call="c-1", starts=STARTS),
+    ):
+        after = accepted(run, event)
+        assert (after.children, after.lag, after.due_at) == ((P, Q), 1, LATER)
+
+
+def test_a_child_that_is_started_again_is_the_same_one() -> None:
+    run = record(children=(P_ENDED,))
+    assert accepted(run, result(REPEATED, 3, starts=STARTS)).children == (P_ENDED, Q)
+
+
+@pytest.mark.parametrize(
+    ("waits", "children", "due"),
+    [
+        ("all", (), True),
+        ("all", (P_ENDED,), True),
+        ("all", (P_ENDED, Q), False),
+        ("any", (), True),
+        ("any", (P_ENDED, Q), True),
+        ("any", (P, Q), False),
+        ("each", (), True),
+        ("each", (P_ENDED, Q), True),
+        ("each", (P, Q), False),
+    ],
+)
+@pytest.mark.parametrize("kind", [MOVED, STARTED])
+def test_a_step_that_waits_for_children_is_due_if_those_have_ended(
+    kind: str, waits: str, children: tuple[Child, ...], due: bool
+) -> None:
+    event = result(kind, 3, status="SHIPPING", waits=waits)
+    after = accepted(record(children=children), event)
+    assert after.due_at == (event.time if due else None)
+    assert after.waits == waits
+
+
+def test_a_step_waits_for_what_its_result_has_started_too() -> None:
+    event = result(MOVED, 3, status="SHIPPING", waits="all", starts=STARTS)
+    assert accepted(record(children=(P_ENDED,)), event).due_at is None
+
+
+def test_children_that_a_step_has_waited_for_are_gone_when_it_moves() -> None:
+    run = record(children=(P_ENDED, Q), waits="any", due_at=NOW)
+    after = accepted(run, result(MOVED, 3, status="PICKED"))
+    assert (after.children, after.waits) == ((Q,), "")
+
+
+@pytest.mark.parametrize("kind", [REPEATED, FAILED, SKIPPED])
+def test_a_step_that_stays_keeps_its_children_and_waits_on(kind: str) -> None:
+    run = record(children=(P_ENDED, Q), waits="each", due_at=NOW)
+    after = accepted(run, result(kind, 3))
+    assert (after.children, after.waits, after.due_at) == (run.children, "each", None)
+
+
+def test_a_step_that_starts_more_while_it_waits() -> None:
+    run = record(children=(P_ENDED,), waits="all", due_at=NOW)
+    after = accepted(run, result(SKIPPED, 3, starts=STARTS))
+    assert (after.children, after.waits, after.due_at) == ((P_ENDED, Q), "all", None)
+
+
+def test_children_that_were_waited_for_in_vain_are_there_for_who_sees_to_it() -> None:
+    timers = (Timer("late", NOW),)
+    run = record(children=(P_ENDED, Q), waits="all", timers=timers, calls=(CALL,))
+    for event in (
+        result(MOVED, 3, status="LATE", timer="late"),
+        result(MOVED, 3, status="STOPPED", call="c-1"),
+    ):
+        after = accepted(run, event)
+        assert (after.children, after.waits) == ((P_ENDED, Q), "")
+
+
+def test_children_of_a_status_that_nobody_waits_at_stay() -> None:
+    after = accepted(record(children=(P_ENDED,)), result(MOVED, 3, status="PICKED"))
+    assert after.children == (P_ENDED,)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.PAUSED])
+def test_a_run_that_does_not_go_on_waits_for_no_children(state: State) -> None:
+    event = result(MOVED, 3, state=state, waits="all", starts=STARTS)
+    after = accepted(record(), event)
+    assert after.due_at is None
+    assert after.children == (P, Q)
+
+
+def test_starts_that_can_not_be_read() -> None:
+    for event in (
+        result(MOVED, 3, starts="no JSON"),
+        result(EXPIRED, 3, timer="nag", dueat=NOW, starts='[{"workflow":1}]'),
+    ):
+        with pytest.raises(UnreadableRecord, match="its starts can't be read"):
+            fold(record(timers=(Timer("nag", NOW),)), event, 9)
+
+
+# ---- correlations
+
+BY_X, BY_Y = pack_correlations(["by=x"]), pack_correlations(["by=y"])
+
+
+@pytest.mark.parametrize("kind", [MOVED, STARTED])
+def test_the_values_of_a_status_are_those_that_it_was_entered_with(kind: str) -> None:
+    run = record(correlations=BY_X)
+    assert accepted(run, result(kind, 3, correlations=BY_Y)).correlations == BY_Y
+    assert accepted(run, result(kind, 3)).correlations == ""
+    assert accepted(record(), result(kind, 3, correlations=BY_Y)).correlations == BY_Y
+
+
+@pytest.mark.parametrize("kind", [REPEATED, SKIPPED, FAILED, PAUSED])
+def test_they_stay_as_long_as_the_run_does(kind: str) -> None:
+    run = record(correlations=BY_X)
+    state = State.PAUSED if kind == PAUSED else None
+    assert accepted(run, result(kind, 3, state=state)).correlations == BY_X
+    assert accepted(run, steer("pause", "r-1")).correlations == BY_X
+
+
+def test_they_lead_to_no_run_that_has_ended() -> None:
+    run = record(correlations=BY_X)
+    done = result(MOVED, 3, state=State.COMPLETED, correlations=BY_Y)
+    for event in (done, result(CANCELLED, 3, state=State.CANCELLED), steer("cancel", "r-1")):
+        assert accepted(run, event).correlations == ""
+
+
+# ---- the end
+
+
+def test_nothing_waits_at_a_run_that_has_completed() -> None:
+    run = record(
+        calls=(CALL,),
+        timers=(Timer("nag", NOW),),
+        correlations=BY_X,
+        due_at=NOW,
+        hooks=(DueHook("resume", NOW),),
+    )
+    event = result(
+        MOVED,
+        3,
+        status="DONE",
+        state=State.COMPLETED,
+        timers=pack_timers((Timer("x", NOW),)),
+        forgetat=LATER,
+    )
+    after = accepted(run, event)
+    assert (after.calls, after.timers, after.correlations, after.due_at) == ((), (), "", None)
+    assert after.hooks == run.hooks
+    assert after.forget_at is None, "that is asked of it once its hooks are known"
