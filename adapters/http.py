@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from streamwf.adapters.problems import CONTENT_TYPE, error_of
+from streamwf.callback_views import CallbackRequest, CallbackView
 from streamwf.connector_views import ConnectorAction, Connectors, ConnectorView
 from streamwf.errors import (
     DeadlineExceeded,
@@ -37,8 +38,6 @@ from streamwf.views import (
     Action,
     Bulk,
     BulkSteering,
-    CallbackRequest,
-    CallbackView,
     Count,
     Filter,
     Fork,

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from .record import Record, State
+from .record import Record, State, unbegun
 
 
 class Kind(StrEnum):
@@ -51,7 +51,8 @@ def _at_rest(record: Record) -> Iterator[Entry]:
     state = record.state
     if state is State.PAUSED and record.resume_at is not None:
         yield Entry(record.resume_at, Kind.RESUME)
-    if state is _DELETING:
+    # Each hook has had the object once before it is deleted.
+    if state is _DELETING and all(hook.attempt for hook in record.hooks):
         yield Entry(record.updated_at, Kind.DELETE)
     yield from _hooks(record)
     # What is to be told or deleted of it comes first.
@@ -63,8 +64,8 @@ def _beside(record: Record) -> Iterator[Entry]:
     """What is due beside the step."""
     for timer in record.timers:
         yield Entry(timer.due_at, Kind.TIMER, timer.name)
-    if record.entered:
-        for call in record.calls:
+    for call in record.calls:
+        if not unbegun(record, call.due_at):
             yield Entry(call.due_at, Kind.CALL, call.id)
     yield from _hooks(record)
 

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Generic, TypeVar
 from uuid import uuid4
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json
 
+from .callback_views import CallbackRequest, CallbackView, payload_json
 from .connector_client import ConnectorClient
 from .definition import Workflow
 from .errors import ForeignIdNotFound, NotReady, RunNotFound
@@ -27,8 +28,6 @@ from .views import (
     Action,
     Bulk,
     BulkSteering,
-    CallbackRequest,
-    CallbackView,
     Count,
     Filter,
     Fork,
@@ -190,7 +189,7 @@ class Client(ScheduleClient, ConnectorClient):
             foreign_id=foreign_id,
             run_id=run_id,
             correlation=correlation,
-            payload=None if raw else to_jsonable_python(payload),
+            payload=None if raw else from_json(payload_json(name, payload)),
             payload_base64=base64.b64encode(payload).decode() if raw else None,  # type: ignore[arg-type]
             key=key,
             wait_for=wait_for.total_seconds(),

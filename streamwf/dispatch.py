@@ -136,9 +136,9 @@ class Dispatcher:
         """
         task = asyncio.current_task()
         assert task is not None
-        if not self.open:
-            raise asyncio.CancelledError
         self._idle[run_id] = task
+        if not self.open:
+            task.cancel()
         try:
             yield
         finally:

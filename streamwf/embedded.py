@@ -50,10 +50,14 @@ class MemoryRecord:
 
 @dataclass
 class MemoryLog:
-    """The log of one workflow, and its dead letters with the reason of each."""
+    """The log of one workflow, and its dead letters with the reason of each.
+
+    told: up to which offset all that its records have led to elsewhere has gone there.
+    """
 
     records: list[MemoryRecord] = field(default_factory=list)
     dead_letters: list[tuple[Aside | Letter, str]] = field(default_factory=list)
+    told: int = 0
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> int:
@@ -90,8 +94,11 @@ class EmbeddedHost:
         self.partitions = 1
         self.key_provider = key_provider or MemoryKeys()
         self.vaults = Vaults(workflows, self.key_provider, max_record_bytes, _nothing_elsewhere)
-        former = {name: log.records for name, log in (logs or {}).items()}
-        self.logs = {name: MemoryLog([*former.get(name, ())]) for name in self.workflows}
+        former = {name: (logs or {}).get(name, MemoryLog()) for name in self.workflows}
+        self.logs = {
+            name: MemoryLog([*log.records], [*log.dead_letters], log.told)
+            for name, log in former.items()
+        }
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, warn=_warn)
         self._shards: dict[str, Shard] = {}
@@ -121,6 +128,8 @@ class EmbeddedHost:
                 vault=self.vaults.of(name),
             )
             shard.fold(log.records)
+            fresh = [aside for aside in shard.take_asides() if aside.offset >= log.told]
+            shard.return_asides(fresh)
             log.grown.set()
             self._tasks.append(asyncio.create_task(self._drive(name)))
         self._tasks.append(asyncio.create_task(self._tick()))
@@ -145,6 +154,7 @@ class EmbeddedHost:
                 log.append(append.key, append.value, now_ms)
             shard.fold(log.records[shard.position : shard.position + BATCH])
             await self._take_asides(log, shard)
+            log.told = shard.position
             checkpoint = shard.checkpoint()
             if checkpoint is not None:
                 table.write(checkpoint)

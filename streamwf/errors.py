@@ -91,7 +91,8 @@ class VersionNotFound(RequestRefused):
 
 
 class TooManyCallbacks(RequestRefused):
-    """Run {run_id} has {count} callbacks that wait already. Try again once some are answered."""
+    """{foreign_id!r} has {count} callbacks that wait already, and no room for this one. Try again
+    once some are answered."""
 
 
 class RunNotFound(StreamwfError):
@@ -122,6 +123,17 @@ class TerminalStart(RequestRefused):
 
 class InvalidObject(RequestRefused):
     """The object does not fit {workflow!r}: {detail}."""
+
+
+class ObjectUnreadable(StreamwfError):
+    """The object of {workflow!r} can't be read: the validators of its type raised {type} in
+    {function}, line {line}. What else that says is left out, as the type has masked fields. Let
+    validators raise ValueError."""
+
+
+class ObjectMasked(StreamwfError):
+    """The object of run {run_id} has masked fields, and can't be made without their values. Ask in
+    the process that runs {workflow!r}, or look at it as it is shown, with `client.find`."""
 
 
 class InvalidCron(RequestRefused):

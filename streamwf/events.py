@@ -175,7 +175,7 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     workflow: str
     foreign_id: str
     run_id: str
-    state: str
+    state: State
     status: str = ""
     reason: str = ""
     object: msgspec.Raw = NOTHING

@@ -4,7 +4,6 @@ This is the only place where users' functions run.
 """
 
 import base64
-import binascii
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +172,10 @@ class Executor(Generic[ObjectT, StatusT]):
     async def _call(self, record: Record, name: str) -> Event:
         waiting = next(call for call in record.calls if call.id == name)
         status = self.workflow.current(record.status)
+        if not record.entered and not self.results.plain(status):
+            entering = self._enter(record)
+            if entering is not None:
+                return entering
         callback = _wanted(self.workflow.callbacks.get(status, {}), waiting)
         if callback is None:
             if waiting.until > self._clock.now():
@@ -185,6 +188,8 @@ class Executor(Generic[ObjectT, StatusT]):
             payload = _payload(callback, waiting)
         except InvalidPayload as error:
             return self.results.declined(record, waiting, error)
+        except Exception as error:
+            return self.results.call_failed(record, waiting, callback, error)
         try:
             run = self.run(record)
             run.attempt = waiting.attempt + 1
@@ -201,9 +206,9 @@ class Executor(Generic[ObjectT, StatusT]):
         hook = {str(on): hook for on, hook in self.workflow.hooks.items()}.get(name)
         if hook is None:
             return self.results.hooked(record, due)
+        # Of an object whose data was deleted nothing may be left.
+        gone = record.state is State.DATA_DELETED and record.object == NOTHING
         try:
-            # Of an object whose data was deleted nothing may be left.
-            gone = bytes(record.object) == bytes(NOTHING) and name == HookOn.DATA_DELETED
             run = self._run(record, cast("ObjectT", None)) if gone else self.run(record)
             run.attempt = due.attempt + 1
             run.idempotency_key += f"-on_{name}"
@@ -211,7 +216,9 @@ class Executor(Generic[ObjectT, StatusT]):
         except BaseException as error:
             if of_the_loop(error):
                 raise
-            return self.results.hooked(record, due, error)
+            # Those that are for other changes can't do much without, and were tried before.
+            again = not gone or name == HookOn.DATA_DELETED
+            return self.results.hooked(record, due, error, again=again)
         return self.results.hooked(record, due)
 
     # ---- what needs no user's function, or hardly
@@ -280,7 +287,10 @@ def _payload(callback: Callback[Any, Any], waiting: Call) -> Any:
             data = base64.b64decode(waiting.bytes64, validate=True)
         else:
             data = bytes(waiting.payload)
-        return data if callback.payload is None else callback.payload.validate_json(data)
+        if callback.payload is None:
+            nothing = not waiting.bytes64 and data == bytes(NOTHING)
+            return b"" if nothing else data
+        return callback.payload.validate_json(data)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
         fields = [
@@ -289,7 +299,7 @@ def _payload(callback: Callback[Any, Any], waiting: Call) -> Any:
         ]
         detail = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
         raise InvalidPayload(name=callback.name, detail=detail, errors=fields) from None
-    except binascii.Error as error:
+    except ValueError as error:
         fields = [{"field": "data_base64", "message": str(error)}]
         raise InvalidPayload(name=callback.name, detail=str(error), errors=fields) from None
 

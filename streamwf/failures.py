@@ -156,12 +156,19 @@ class Failures(Results[ObjectT, StatusT]):
         )
         return self.bounded(failed)
 
-    def hooked(self, record: Record, hook: DueHook, error: BaseException | None = None) -> Event:
-        """A hook has run; or it has failed, and is tried again."""
+    def hooked(
+        self,
+        record: Record,
+        hook: DueHook,
+        error: BaseException | None = None,
+        *,
+        again: bool = True,
+    ) -> Event:
+        """A hook has run; or it has failed, and is tried again unless that is of no use."""
         fields: dict[str, Any] = {}
         if error is not None:
             fields |= told(error)
-            if not isinstance(error, Fatal):
+            if again and not isinstance(error, Fatal):
                 attempt = hook.attempt + 1
                 fields |= {"dueat": self._later(_RETRY, attempt), "attempt": attempt}
         return self.bounded(

@@ -24,6 +24,7 @@ from .events import (
     unpack_ended,
 )
 from .record import (
+    DELETED,
     LIVE,
     MAX_REQUESTS,
     NOTHING,
@@ -33,6 +34,7 @@ from .record import (
     Record,
     State,
     has_room,
+    unbegun,
 )
 from .verdict import Changed, Verdict
 
@@ -43,7 +45,6 @@ _STEERS = {
     CANCEL: State.CANCELLED,
     DELETE: State.DATA_DELETION_REQUESTED,
 }
-_DELETED = (State.DATA_DELETION_REQUESTED, State.DATA_DELETED)
 _replace = msgspec.structs.replace
 
 
@@ -135,6 +136,8 @@ def _change(record: Record, event: Event) -> Changed:
 def _call(record: Record, event: Event) -> Changed:
     if record.state not in LIVE or record.kind:
         return Verdict.STATE_FORBIDS
+    if unbegun(record, event.time) and (event.until is None or event.until <= event.time):
+        return Verdict.STATE_FORBIDS
     calls = mail.with_call(record.calls, mail.call_of(event, event.time))
     return calls if isinstance(calls, Verdict) else _noted(record, event, calls=calls)
 
@@ -146,7 +149,7 @@ def _child(record: Record, event: Event) -> Changed:
     if waiting is None:
         return Verdict.DUPLICATE
     told = _replace(waiting, state=ended.state, status=ended.status)
-    if record.state not in _DELETED:
+    if record.state not in DELETED:
         whole = _replace(told, reason=ended.reason, object=ended.object)
         held = sum(map(_weight, record.children))
         told = whole if has_room(held, _weight(whole)) else told

@@ -152,8 +152,12 @@ def _call_answered(record: Record, event: Event) -> Changed:
     calls = tuple(call for call in record.calls if call is not answered)
     if event.type == POSTPONED and event.dueat is not None:
         calls += (_replace(answered, due_at=event.dueat, attempt=event.attempt),)
+    requests = record.requests
+    if event.type == DECLINED:
+        # What has changed nothing may be asked again under its key.
+        requests = tuple(request for request in requests if request != event.call)
     own_error = answered.attempt and not record.attempt
-    return _answered(record, event, own_error=bool(own_error), calls=calls)
+    return _answered(record, event, own_error=bool(own_error), calls=calls, requests=requests)
 
 
 def _answered(record: Record, event: Event, *, own_error: bool, **fields: object) -> Changed:

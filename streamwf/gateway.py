@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from .callback_views import CallbackRequest, CallbackView, Correlated
 from .connector_client import ConnectorGateway, LocalConnectors
 from .operations import Operations
 from .schedule_client import LocalSchedules, ScheduleGateway
@@ -9,9 +10,6 @@ from .views import (
     Action,
     Bulk,
     BulkSteering,
-    CallbackRequest,
-    CallbackView,
-    Correlated,
     Count,
     Filter,
     Fork,
@@ -79,9 +77,7 @@ class LocalGateway(LocalSchedules, LocalConnectors):
             located = await self._located(name, asked)
             if located.foreign_id is None:
                 return CallbackView(outcome="kept")
-            asked = asked.model_copy(
-                update={"foreign_id": located.foreign_id, "run_id": located.run_id}
-            )
+            asked = asked.to(located)
         return await self._operations.callback(name, asked)
 
     async def _located(self, name: str, asked: CallbackRequest) -> Correlated:

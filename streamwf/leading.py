@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, to_json
 
 from . import events
+from .callback_views import payload_json
 from .connector import MARK
 from .declared import Callback
 from .definition import Workflow
@@ -127,10 +127,7 @@ class Leading:
         if isinstance(call.payload, bytes):
             _check(callbacks, call.payload)
             return {"data_base64": base64.b64encode(call.payload).decode()}
-        try:
-            data = to_json(call.payload)
-        except PydanticSerializationError as error:
-            raise InvalidPayload(name=call.name, detail=str(error), errors=[]) from error
+        data = payload_json(call.name, call.payload)
         _check(callbacks, data)
         return {"data": data}
 

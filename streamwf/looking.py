@@ -33,7 +33,7 @@ from .lists import (
     selections,
 )
 from .ports import Clock, Letter
-from .record import LIVE, Record, State
+from .record import DELETED, LIVE, Record, State
 from .shard import Shard
 from .vaults import Vaults
 from .views import (
@@ -46,6 +46,7 @@ from .views import (
     RunView,
     event_view,
     run_view,
+    without_data,
 )
 
 #: How many rows are looked at before others on the loop have their turn.
@@ -64,6 +65,7 @@ class Host(Protocol):
     @property
     def partitions(self) -> int:
         """How many shards each workflow has, here and elsewhere."""
+
     @property
     def vaults(self) -> Vaults: ...
     @property
@@ -109,20 +111,23 @@ class Looking:
         return await self._view(*self._find(run_id))
 
     async def history(self, run_id: str) -> History:
-        """The events of a run. Raises RunNotFound."""
+        """The events of a run; without what it carried, once its data is deleted.
+
+        Raises RunNotFound.
+        """
         shard, record = self._find(run_id)
         found = await self.host.read(shard.workflow.name, shard.partition, record.offsets)
         first = record.version - len(record.offsets) + 1
-        return History(
-            run_id=run_id,
-            truncated=first > 1,
-            events=[
-                event_view(offset, version, event)
-                for version, (offset, event) in enumerate(
-                    zip(record.offsets, found, strict=True), first
-                )
-            ],
-        )
+        told = [
+            event_view(offset, version, event)
+            for version, (offset, event) in enumerate(
+                zip(record.offsets, found, strict=True), first
+            )
+        ]
+        if record.state in DELETED:
+            deleted = max((n for n, e in enumerate(told) if e.type == events.DELETED), default=None)
+            told[:deleted] = map(without_data, told[:deleted])
+        return History(run_id=run_id, truncated=first > 1, events=told)
 
     async def find(self, query: Query) -> Page:
         """A page of the runs that fit a query.

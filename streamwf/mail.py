@@ -88,7 +88,11 @@ def _uncorrelate(mailbox: Record, event: Event) -> Record | Verdict:
 def _released(mailbox: Record, event: Event) -> Record | Verdict:
     released = event.call.split()
     left = tuple(call for call in mailbox.calls if call.id not in released)
-    return Verdict.STALE if left == mailbox.calls else _replace(mailbox, calls=left)
+    if left == mailbox.calls:
+        return Verdict.STALE
+    # What nobody came for may be asked again under its key.
+    requests = tuple(request for request in mailbox.requests if request not in released)
+    return _replace(mailbox, calls=left, requests=requests)
 
 
 _TOLD: dict[str, Callable[[Record, Event], Record | Verdict]] = {

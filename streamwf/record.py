@@ -41,6 +41,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 LIVE = frozenset({State.INITIATED, State.RUNNING, State.PAUSED})
 
 
+#: States of a run whose data nobody is to see any more.
+DELETED = frozenset({State.DATA_DELETION_REQUESTED, State.DATA_DELETED})
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """The error that a step ended with."""
 
@@ -200,6 +204,18 @@ def has_room(held: int, more: int) -> bool:
 def row_key(kind: str, foreign_id: str) -> str:
     """The key of the latest run of a foreign id."""
     return f"{INNER_PREFIX}{kind}{SEPARATOR}{foreign_id}" if kind else foreign_id
+
+
+def archive_key(record: Record) -> str:
+    """The key of a run that is not the latest of its foreign id."""
+    return f"{row_key(record.kind, record.foreign_id)}{SEPARATOR}{record.run_id}"
+
+
+def unbegun(record: Record, now: datetime) -> bool:
+    """Whether a run has not entered the status that it starts at, and is not about to."""
+    # It may have been triggered just now, by a clock that is ahead.
+    about_to = record.due_at is not None and record.due_at <= max(now, record.created_at)
+    return not record.entered and not about_to
 
 
 encode_record = msgspec.json.Encoder().encode

@@ -12,11 +12,6 @@ from .record import MAILBOX, SEPARATOR, Record, row_key
 _MAILBOXES = row_key(MAILBOX, "")
 
 
-def archive_key(record: Record) -> str:
-    """The key of a run that is not the latest of its foreign id."""
-    return f"{row_key(record.kind, record.foreign_id)}{SEPARATOR}{record.run_id}"
-
-
 class Rows:
     """Changed rows are held in memory, where every reader sees them, until they are written."""
 

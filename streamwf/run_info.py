@@ -8,20 +8,19 @@ from typing import Generic, TypeVar, cast
 from pydantic_core import to_json
 
 from .definition import Workflow
-from .record import State
-from .views import ErrorView, RunView, TimerView
+from .record import DELETED, State
+from .views import CallView, ChildView, ErrorView, RunView, TimerView
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
 
-#: Once deletion is requested, what was sealed may be unreadable already.
-_DELETED = (State.DATA_DELETION_REQUESTED, State.DATA_DELETED)
-
-
 @dataclass(frozen=True, slots=True)
 class RunInfo(Generic[ObjectT, StatusT]):
-    """A run as it is, with the workflow's own types. object: None once its data was deleted."""
+    """A run as it is, with the workflow's own types. Its fields mean what those of a `RunView` do.
+
+    object: None once its data was deleted.
+    """
 
     workflow: str
     foreign_id: str
@@ -38,11 +37,19 @@ class RunInfo(Generic[ObjectT, StatusT]):
     reason: str
     timers: list[TimerView]
     held_until: datetime | None
+    resume_at: datetime | None
+    forget_at: datetime | None
+    callbacks: list[CallView]
+    hooks: list[str]
+    children: list[ChildView]
+    parent: str
+    origin: str
 
 
 def typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[ObjectT, StatusT]:
     """Raises InvalidObject if what the run carries does not fit."""
-    deleted = view.state in _DELETED and view.object is None
+    # Once deletion is requested, what was sealed may be unreadable already.
+    deleted = view.state in DELETED and view.object is None
     return RunInfo(
         workflow=view.workflow,
         foreign_id=view.foreign_id,
@@ -59,4 +66,11 @@ def typed(workflow: Workflow[ObjectT, StatusT], view: RunView) -> RunInfo[Object
         reason=view.reason,
         timers=view.timers,
         held_until=view.held_until,
+        resume_at=view.resume_at,
+        forget_at=view.forget_at,
+        callbacks=view.callbacks,
+        hooks=view.hooks,
+        children=view.children,
+        parent=view.parent,
+        origin=view.origin,
     )

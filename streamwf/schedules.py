@@ -156,20 +156,22 @@ def _caught_up_from(
 def changed(plan: Plan, position: datetime, spec: Spec, now: datetime) -> Plan:
     """The plan once it says something else.
 
-    What was due by then counts as missed. If nothing was, the new slots count from now on, so
-    that none is made up for that was none at its time.
+    If something was due by then, what is due from that time on counts as missed. If nothing was,
+    the new slots count from now on, so that none is made up for that was none at its time.
     """
     until = max(position, now)
     try:
         due = plan.spec.parse().next_after(position)
     except InvalidCron:  # nobody can say what was due
         due = None
-    kept = position if due is not None and due <= now else until
+    kept = due - INSTANT if due is not None and due <= now else until
+    same_slots = (spec.cron, spec.timezone) == (plan.spec.cron, plan.spec.timezone)
+    owed = plan.owed if same_slots else None
     former = plan.former
     was = plan.spec.foreign_id, plan.spec.overlap
     if was != (spec.foreign_id, spec.overlap):
         former = Former(foreign_id=was[0], overlap=was[1], until=until)
-    return Plan(spec=spec, position=kept, owed=plan.owed, fired=plan.fired, former=former)
+    return Plan(spec=spec, position=kept, owed=owed, fired=plan.fired, former=former)
 
 
 def slot_name(slot: datetime) -> str:

@@ -45,8 +45,8 @@ from .fold import Verdict, fold
 from .lanes import Paces
 from .objects import has_own_key
 from .ports import Checkpoint, Clock, LogRecord, ShardTable
-from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, row_key
-from .rows import Rows, archive_key
+from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archive_key, row_key
+from .rows import Rows
 from .schedules import made_sure_of, undeclared
 from .sealing import executor_of
 from .timetable import Timetable
@@ -294,13 +294,16 @@ class Shard:
             self._emit(emission, offset)
 
     def _tell_callers(self, before: Record, after: Record | None, event: Event) -> None:
-        """Those who wait for the answer to a callback hear it; or that it was left unanswered."""
+        """Those who wait for the answer to a callback hear it; or that it was left unanswered, or
+        waits on for its run to be resumed."""
         left = set() if after is None else {call.id for call in after.calls}
         for call in before.calls:
             if call.id == event.call:
                 self.waiting.answered(call.id, Answer(_ACCEPTED, after, event))
             elif call.id not in left:
                 self.waiting.answered(call.id, Answer(Verdict.STATE_FORBIDS, after, event))
+            elif after is not None and after.state is State.PAUSED:
+                self.waiting.answered(call.id, Answer(_ACCEPTED, after, event))
 
     def _bury(self, record: Record, event: Event) -> None:
         self.set_aside += 1

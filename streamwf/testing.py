@@ -297,14 +297,12 @@ class Engine:
 
     def _next_due(self, until: datetime) -> datetime | None:
         """When the first is due of what waits until then. All that is due now was done."""
-        now = self.clock.now()
-        after, end = now + _MICROSECOND, until + _MICROSECOND
-        due = []
+        now, due = self.clock.now(), list[datetime]()
         for shard in self._shards():
-            due += [due_at for due_at, _ in shard.table.due(after, end, 1)[:1]]
+            found = shard.table.due(now + _MICROSECOND, until + _MICROSECOND, 1)
+            due += [due_at for due_at, _ in found[:1]]
             goes_on = shard.dispatcher.next_due(now)
-            if goes_on is not None and goes_on <= until:
-                due.append(goes_on)
+            due += [goes_on] if goes_on is not None and goes_on <= until else []
         return min(due, default=None)
 
     def _unsettled(self) -> str:

@@ -20,9 +20,6 @@ MAX_BULK = 500
 MAX_VALUES = 20
 MAX_VALUE = 500
 
-#: Seconds that a callback may wait: a year.
-LONGEST_WAIT = 366 * 86_400.0
-
 #: What can be done to a run from outside.
 Action = Literal["pause", "resume", "cancel", "retry", "delete"]
 
@@ -223,35 +220,10 @@ class Bulk(View):
     cursor: str | None = None
 
 
-Outcome = Literal["moved", "skipped", "paused", "cancelled", "kept", "duplicate"]
-
-
-class CallbackView(View):
-    """What came of a callback.
-
-    outcome: the run has moved on; the callback has answered `skip`; the run was paused or
-        cancelled by it; it is kept until it is wanted, the run is resumed, or it is tried again;
-        or it was a duplicate of one that was answered before.
-    run: as it is then; None while it waits for a run to come.
-    error: why it is tried again.
-    """
-
-    outcome: Outcome
-    run: RunView | None = None
-    error: ErrorView | None = None
-
-
 class Requested(View):
     """A run that was requested."""
 
     run_id: str
-
-
-class Correlated(View):
-    """The run that a correlation value leads to; none while there is none."""
-
-    foreign_id: str | None = None
-    run_id: str | None = None
 
 
 class WorkflowView(Share):
@@ -377,27 +349,6 @@ class Query(Filter):
     cursor: str | None = None
 
 
-class CallbackRequest(Request):
-    """An answer to a run that waits for it.
-
-    name: of the callback; the only one of the run's status, unless given.
-    foreign_id, run_id, correlation: which run: one of them; a run id only together with its
-        foreign id.
-    payload: as JSON. payload_base64: instead, for bytes.
-    key: makes a repeat harmless.
-    wait_for: how many seconds it may wait until it is wanted.
-    """
-
-    name: str = ""
-    foreign_id: str | None = None
-    run_id: str | None = None
-    correlation: str | None = None
-    payload: Any = None
-    payload_base64: str | None = None
-    key: str | None = None
-    wait_for: float = Field(default=0.0, ge=0, le=LONGEST_WAIT)
-
-
 class Fork(Request):
     """A new run from what a run was at a version.
 
@@ -497,6 +448,12 @@ def event_view(offset: int, version: int, event: Event) -> EventView:
         error=_error_view(event.failure),
         object=None if event.data is UNSET else _json(bytes(event.data)),
     )
+
+
+def without_data(event: EventView) -> EventView:
+    """An event without what is deleted with the data of its run."""
+    error = None if event.error is None else ErrorView(type=event.error.type, message="")
+    return event.model_copy(update={"object": None, "reason": "", "error": error})
 
 
 def _error_view(error: Failure | None) -> ErrorView | None:

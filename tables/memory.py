@@ -8,7 +8,7 @@ from sortedcontainers import SortedDict, SortedSet
 
 from streamwf.ports import Checkpoint
 from streamwf.record import Record, row_key
-from streamwf.tables import timers
+from streamwf.tables import ids, timers
 
 
 class MemoryTable:
@@ -23,14 +23,14 @@ class MemoryTable:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Apply a checkpoint."""
+        for run_id in list(ids.gone(checkpoint.changes, self.get)):
+            self._heads.pop(run_id, None)
         for change in checkpoint.changes:
             if change.before is not None:
                 self._timers.difference_update(timers.keys(change.key, change.before))
                 self._count(change.before, -1)
             if change.after is None:
                 self._rows.pop(change.key, None)
-                if change.before is not None:
-                    self._heads.pop(change.before.run_id, None)
                 continue
             self._rows[change.key] = change.after
             after = change.after

@@ -1,9 +1,9 @@
 """The runs table of one shard: RocksDB, in the image of its changelog.
 
 What lies in it, by the first byte of the key: `r` runs, with all of a foreign id side by side;
-`d` the agenda (timers.py); `i` from run id to the key of the row; `m` what the table is as of. A batch
-holds the rows of whole checkpoints together with their position and the changelog's offset, so
-that the store never holds what the changelog does not.
+`d` the agenda (timers.py); `i` from run id to the key of the row; `m` what the table is as of. A
+batch holds the rows of whole checkpoints together with their position and the changelog's offset,
+so that the store never holds what the changelog does not.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, Writ
 
 from streamwf.ports import Change
 from streamwf.record import Record, decode_record, row_key
-from streamwf.tables import timers
+from streamwf.tables import ids, timers
 
 _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
 
@@ -92,6 +92,8 @@ class RunsTable:
     def write(self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf) -> None:
         """Write changes, with the JSON of each row, in one batch with what they are as of."""
         batch = WriteBatch(raw_mode=True)
+        for run_id in ids.gone(changes, self.get):
+            batch.delete(_RUN_ID + run_id.encode())
         for change, row in zip(changes, rows, strict=True):
             self._put(batch, change, row)
         counts = [(*pair, count) for pair, count in self._counts.items() if count]
@@ -106,8 +108,6 @@ class RunsTable:
             self._counts[before.status, before.state] -= 1
         if after is None or row is None:
             batch.delete(key)
-            if before is not None:
-                batch.delete(_RUN_ID + before.run_id.encode())
         else:
             if not after.kind:
                 self._counts[after.status, after.state] += 1

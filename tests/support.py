@@ -165,6 +165,7 @@ def record(state: State = State.RUNNING, **fields: Any) -> Record:
             "status": "CREATED",
             "state": state,
             "version": 3,
+            "entered": state is not State.INITIATED,
             "object": msgspec.Raw(b'{"n":1}'),
             "created_at": NOW,
             "updated_at": NOW,

@@ -8,9 +8,8 @@ from streamwf.adapters.web.answers import json_response
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import forwarded
 from streamwf.adapters.web.reading import read_asked
-from streamwf.errors import InvalidQuery
+from streamwf.callback_views import CallbackRequest, CallbackView, Correlated
 from streamwf.operations import Operations
-from streamwf.views import CallbackRequest, CallbackView, Correlated
 
 
 class CallbackViews:
@@ -30,17 +29,13 @@ class CallbackViews:
             run = Correlated.model_validate_json(bytes(located.body))  # type: ignore[arg-type]
             if run.foreign_id is None:
                 return json_response(CallbackView(outcome="kept"))
-            asked = asked.model_copy(
-                update={"foreign_id": run.foreign_id, "run_id": run.run_id, "correlation": None}
-            )
+            asked = asked.to(run)
         # With a key it counts once, even if the run's shard moves while it is under way.
         return await self._call(
             request, name, asked.model_copy(update={"key": asked.key or uuid4().hex})
         )
 
-    async def _call(
-        self, request: web.Request, name: str, asked: CallbackRequest
-    ) -> web.Response:
+    async def _call(self, request: web.Request, name: str, asked: CallbackRequest) -> web.Response:
         async def here() -> web.Response:
             return json_response(await self._operations.callback(name, asked))
 
@@ -59,17 +54,14 @@ class CallbackViews:
         """Which run it is for: told by the worker that owns the value, or the run."""
         body = asked.model_dump_json().encode()
         if asked.correlation is not None:
-            workflow = self._operations.workflow(name)
-            subject = workflow.correlation(asked.name, asked.correlation)
+            subject = self._operations.correlation(name, asked)
 
             async def correlated() -> web.Response:
                 return json_response(await self._operations.correlated(name, asked))
 
             waits = 2 * self._operations.patience
             return await self._elsewhere.of_owner(request, name, subject, correlated, waits, body)
-        run_id = asked.run_id
-        if run_id is None:
-            raise InvalidQuery("foreign_id", "say which run: its foreign_id, run_id or correlation")
+        run_id = asked.run_id or ""
 
         async def known() -> Correlated:
             found = await self._operations.get(run_id)

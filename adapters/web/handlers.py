@@ -139,9 +139,7 @@ class RunViews:
             if asked == "await":
                 run = await self._operations.await_(run.run_id, status, timeout)
             elif asked is not None:
-                run = await self._operations.steer(
-                    asked, run.run_id, steering.reason, steering.key
-                )
+                run = await self._operations.steer(asked, run.run_id, steering.reason, steering.key)
             return json_response(run)
 
         waits = max(timeout, self._operations.patience)

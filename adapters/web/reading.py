@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
+from streamwf.callback_views import CallbackRequest
 from streamwf.errors import InvalidQuery, RecordTooLarge
 from streamwf.events import check_foreign_id
 from streamwf.views import (
     SEARCH,
     BulkSteering,
-    CallbackRequest,
     Filter,
     Fork,
     Query,

@@ -6,10 +6,10 @@ from typing import Any, BinaryIO
 
 import click
 
+from streamwf.callback_views import CallbackRequest, CallbackView
 from streamwf.cli import options
 from streamwf.cli.output import write, write_json
 from streamwf.cli.runs import ask
-from streamwf.views import CallbackRequest, CallbackView
 
 
 @click.command()

@@ -65,7 +65,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     ]
     left_out = [told["test"] for told in found if "not run" in told["hosts"].values()]
     if left_out:
-        raise pytest.UsageError(f"--results is of the whole suite, but these did not run: {left_out}")
+        raise pytest.UsageError(
+            f"--results is of the whole suite, but these did not run: {left_out}"
+        )
     Path(target).write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -189,7 +189,7 @@ class KafkaHost(Host):
         reader = AIOKafkaConsumer(bootstrap_servers=self._settings.brokers)
         await reader.start()
         try:
-            for number in sorted(await _partitions(reader, topic)):
+            for number in range(PARTITIONS):
                 partition = TopicPartition(topic, number)
                 end = (await reader.end_offsets([partition]))[partition]
                 async for records in read_to(reader, partition, 0, end):
@@ -234,12 +234,6 @@ class KafkaHost(Host):
                 found.append(foreign_id)
             number += 1
         return found
-
-
-async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
-    await reader.topics()
-    found = reader.partitions_for_topic(topic)
-    return found or set()
 
 
 def _no_matter(done: int, total: int) -> None:

@@ -72,7 +72,9 @@ async def test_objects_and_statuses_of_every_type(
     assert run.status is status
 
 
-@row("1 workflow", "An object that does not fit is refused, and the fields that are wrong are named.")
+@row(
+    "1 workflow", "An object that does not fit is refused, and the fields that are wrong are named."
+)
 async def test_an_object_that_does_not_fit(host: Host, name: str) -> None:
     wrong = Model.model_construct(price="cheap", at=AT, tags=set())
     with pytest.raises(InvalidObject, match="price"):
@@ -90,7 +92,10 @@ async def test_a_step_on_the_loop_and_one_in_a_thread(host: Host, name: str) -> 
 # ---- hooks
 
 
-@row("1 hooks", "Each is called after its change, with the run as it has become, and changes nothing.")
+@row(
+    "1 hooks",
+    "Each is called after its change, with the run as it has become, and changes nothing.",
+)
 async def test_hooks_for_every_change(host: Host, name: str, signs: Signs) -> None:
     run_id = await host.client.trigger(hooks, name, Thing(folder=signs.folder))
     await host.client.await_(hooks, run_id, WAITING)

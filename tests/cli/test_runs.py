@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from streamwf import State
-from streamwf.cli.runs import _write_run
+from streamwf.cli.runs import write_run
 from streamwf.views import RunView
 from tests.cli.conftest import Cli
 
@@ -51,7 +51,7 @@ def test_a_run_whose_step_is_held_is_shown(capsys: pytest.CaptureFixture[str]) -
         due_at=now,
         held_until=now + timedelta(seconds=30),
     )
-    _write_run(held, as_json=False)
+    write_run(held, as_json=False)
     assert "\nstep held until: 2030-01-02 03:04:35Z\n" in capsys.readouterr().out
 
 

@@ -110,7 +110,7 @@ def test_the_example_of_each_workflow_moves() -> None:
 
 
 async def moves(workflow: Workflow[Any, Any]) -> None:
-    example = workflow.adapter.validate_python(workflow.example)
+    example = workflow.objects.adapter.validate_python(workflow.example)
     first = workflow.member(workflow.graph.destinations(workflow.start_name)[0])
     async with embedded(workflow) as app:
         run_id = await app.client.trigger(workflow, "example", example)
@@ -179,7 +179,7 @@ async def test_the_views_are_those_that_are_served() -> None:
         for route in views.router.routes()
         if route.resource and route.method != "HEAD"
     }
-    assert set(re.findall(r"`(GET|POST) (/[^`]+)`", README)) == served
+    assert set(re.findall(r"`(GET|POST|PUT) (/[^`]+)`", README)) == served
 
 
 def test_the_files_that_are_linked_exist() -> None:

@@ -18,7 +18,7 @@ class Feed:
     """Implements `streamwf.sources.Source`. A message's position is its number.
 
     opened: the partition and the position of each time that it was opened.
-    errors: what it fails with when it is opened next.
+    errors: what it fails with next; after so many messages more, if `errors_after` says so.
     begins: the position after which a new connector begins.
     """
 
@@ -27,6 +27,7 @@ class Feed:
         self.messages: dict[str, list[Message]] = {each: [] for each in partitions or ("0",)}
         self.opened: list[tuple[str, str | None]] = []
         self.errors: list[Exception] = []
+        self.errors_after = 0
         self.begins: str | None = None
         self._grown = asyncio.Condition()
 
@@ -56,15 +57,20 @@ class Feed:
         self.opened.append((partition, position))
         number = 0 if position is None else int(position) + 1
         while True:
-            if self.errors:
-                raise self.errors.pop(0)
             messages = self.messages[partition]
-            while number < len(messages):
+            while number < len(messages) and not self._fails:
                 yield messages[number]
                 number += 1
+                self.errors_after -= bool(self.errors_after)
+            if self._fails:
+                raise self.errors.pop(0)
             async with self._grown:
-                if number >= len(messages) and not self.errors:
+                if number >= len(messages) and not self._fails:
                     await self._grown.wait()
+
+    @property
+    def _fails(self) -> bool:
+        return bool(self.errors) and not self.errors_after
 
     async def behind(self, positions: Mapping[str, str | None]) -> Mapping[str, int]:
         return {

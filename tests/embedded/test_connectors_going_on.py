@@ -230,6 +230,18 @@ async def test_a_source_that_fails_is_opened_again_where_it_was() -> None:
     assert feed.opened == [("0", None), ("0", "0"), ("0", "0")]
 
 
+async def test_what_came_before_a_failure_is_durable() -> None:
+    feed = Feed()
+    async with running(reading(feed)) as app:
+        await feed.put("a")
+        await used(app, 1)
+        feed.errors.append(ConnectionError("gone"))
+        feed.errors_after = 1
+        await feed.put("b")
+        failed = await inner_until(app, "feed/0", lambda record: record.error is not None)
+        assert place(failed)["position"] == "1"
+
+
 async def test_a_source_that_is_well_again_says_so_without_a_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -360,9 +372,10 @@ async def test_nothing_is_written_while_nothing_comes() -> None:
 
 
 async def test_who_waits_for_messages_holds_up_no_stop_and_no_settling() -> None:
-    closed = asyncio.Event()
+    opened, closed = asyncio.Event(), asyncio.Event()
 
     async def silent(position: str | None) -> Any:
+        opened.set()
         try:
             await asyncio.Event().wait()
             yield "0", ""
@@ -375,7 +388,7 @@ async def test_who_waits_for_messages_holds_up_no_stop_and_no_settling() -> None
     async def never(message: Message) -> None: ...
 
     async with running(workflow) as app:
-        await eventually(lambda: app.host._shards["orders"].dispatcher.held_back())
+        await opened.wait()
         await app.idle()
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -458,6 +471,7 @@ async def test_a_paused_connector_uses_nothing_and_goes_on_where_it_was() -> Non
         [told] = await app.client.connectors(workflow)
         [partition] = told.partitions
         assert (partition.state, partition.messages, partition.behind) == (State.PAUSED, 1, 2)
+        assert inner(app, "feed/0").hooks == ()  # type: ignore[union-attr]
         # To do so again changes nothing.
         await app.client.pause_connector(workflow, "feed")
         resumed = await app.client.resume_connector(workflow, "feed")

@@ -168,6 +168,22 @@ async def test_one_that_nobody_takes_does_not_reach_the_log() -> None:
         assert len(app.host.logs["orders"].records) == before
 
 
+async def test_one_that_comes_twice_is_told_so_whatever_became_of_its_run() -> None:
+    async with embedded(secretive) as app:
+        client = app.client
+        await client.trigger(secretive, "o-1", Person(), wait=True)
+        run = client.run(secretive, "o-1")
+        await run.await_(At.ASKED, timeout=MOMENT)
+        said = [await run.callback("answer", ANSWER, key="once") for _ in range(2)]
+        done = await run.await_(timeout=MOMENT)
+        await run.delete_data()
+        await eventually(lambda: _state(client, done.run_id, State.DATA_DELETED))
+        said.append(await run.callback("answer", ANSWER, key="once"))
+
+        assert [each.outcome for each in said] == ["moved", "duplicate", "duplicate"]
+        assert not tells(app.host, ANSWER)
+
+
 async def test_one_that_is_refused_all_the_same_loses_its_key() -> None:
     async with embedded(secretive) as app:
         event = request(

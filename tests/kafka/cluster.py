@@ -89,8 +89,8 @@ class Worker:
     @property
     def url(self) -> str:
         """Where it listens, after the last start."""
-        found = re.findall(r"worker_listens.*?(http://[\d.:]+)", self.text())
-        return str(found[-1])
+        told = [line for line in self.text().splitlines() if "worker_listens" in line]
+        return re.findall(r"http://[\d.:]+", told[-1])[0]
 
 
 class Cluster:

@@ -24,6 +24,10 @@ def cluster(kafka: str, make_cluster: MakeCluster) -> Cluster:
     return make_cluster(kafka, FLOWS=FLOWS)
 
 
+async def at_work(*workers: Worker) -> None:
+    await until(lambda: any(worker.says("shard_opened") for worker in workers), "a worker")
+
+
 async def slots_fired(cluster: Cluster) -> Counter[str]:
     """The slots that have a run that is complete, and how many such runs."""
     completed = {
@@ -34,6 +38,16 @@ async def slots_fired(cluster: Cluster) -> Counter[str]:
     return Counter(
         str(subject).partition("@")[2] for subject, _ in completed if "@" in str(subject)
     )
+
+
+async def runs_requested(cluster: Cluster) -> dict[str, list[str]]:
+    """The ids of the runs that were requested for each slot, as often as they were."""
+    requested: dict[str, list[str]] = {}
+    for event in await cluster.events():
+        subject = str(event["subject"])
+        if event["type"] == "trigger" and "@" in subject:
+            requested.setdefault(subject, []).append(str(event["runid"]))
+    return requested
 
 
 async def at_least(cluster: Cluster, slots: int, seconds: float = 60) -> None:
@@ -47,6 +61,10 @@ async def next_slot(chance: random.Random) -> None:
     """A moment around the next slot but one, so that whatever happens then happens in it."""
     boundary = (time.time() // EVERY + 2) * EVERY
     await asyncio.sleep(boundary - time.time() + chance.uniform(-0.02, 0.06))
+
+
+def is_dead(worker: Worker) -> bool:
+    return worker.process is not None and worker.process.poll() is not None
 
 
 async def each_slot_once(cluster: Cluster) -> list[datetime]:
@@ -64,21 +82,32 @@ async def test_each_slot_is_fired_once_whoever_dies(cluster: Cluster) -> None:
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    first, second = cluster.worker("first"), cluster.worker("second")
-    first.start()
-    second.start()
-    await at_least(cluster, 3)
-    for worker in (first, second, first, second):
-        await next_slot(chance)
-        worker.kill()
-        fired = len(await slots_fired(cluster))
-        # Not before the other one has taken over.
-        await at_least(cluster, fired + 3)
+    workers = [cluster.worker(name, DIE=str(cluster.folder)) for name in ("first", "second")]
+    for worker in workers:
         worker.start()
+    await at_work(*workers)
+    await at_least(cluster, 3)
+    for when in ("after", "before", "after", "at some time"):
+        if when == "at some time":
+            dead = chance.choice(workers)
+            await next_slot(chance)
+            dead.kill()
+        else:
+            (cluster.folder / when).touch()
+            await until(lambda: any(map(is_dead, workers)), f"the death {when} a request")
+            [dead] = filter(is_dead, workers)
+        # Not before the other one has taken over.
+        await at_least(cluster, len(await slots_fired(cluster)) + 3)
+        dead.start()
+    first, second = workers
     first.stop()
     second.stop()
     slots = await each_slot_once(cluster)
     assert len(slots) > 15
+    requested = await runs_requested(cluster)
+    assert {len(set(run_ids)) for run_ids in requested.values()} == {1}
+    # Those who died after a request have left their slots to be requested again.
+    assert sum(len(run_ids) > 1 for run_ids in requested.values()) >= 2
     second.start()
     await cluster.checkpointed()
     assert (await cluster.verify()).differences == []
@@ -90,6 +119,7 @@ async def test_a_worker_that_was_stopped_past_its_session_fires_nothing_twice(
 ) -> None:
     chance = random.Random()
     workers = [cluster.worker("first").start(), cluster.worker("second").start()]
+    await at_work(*workers)
     await at_least(cluster, 3)
     for worker, other in (workers, workers[::-1]):
         opened = other.says("shard_opened")
@@ -115,6 +145,7 @@ async def test_schedules_are_made_steered_and_changed_over_several_workers(
     cluster: Cluster,
 ) -> None:
     first, second = cluster.worker("first").start(), cluster.worker("second").start()
+    await at_work(first, second)
     await at_least(cluster, 1)
     names = [f"s-{n}" for n in range(6)]
     async with await client_of(first) as client:

@@ -103,6 +103,7 @@ orders.step(Status.CREATED)  # type: ignore[call-arg]
 orders.timeout(Status.CREATED, after=3600, to=Status.DONE)  # type: ignore[arg-type]
 orders.timeout(Status.CREATED, after=lambda run: run.object.nope, to=Status.DONE)  # type: ignore[attr-defined]
 
+
 @orders.schedule("other", "@daily")  # type: ignore[arg-type]
 def makes_another_object(slot: datetime) -> Other:
     return Other()

@@ -2,6 +2,7 @@
 fold makes of them."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from streamwf import Run, Workflow
 from streamwf.agenda import Kind, entries
 from streamwf.errors import UnreadableRecord
 from streamwf.events import (
@@ -54,11 +56,14 @@ from streamwf.record import (
     Record,
     State,
     Timer,
+    archive_key,
     decode_record,
     encode_record,
 )
-from streamwf.rows import archive_key
-from tests.support import NOW, WORKFLOW
+from streamwf.shard import Limits, Shard
+from streamwf.tables.memory import MemoryTable
+from tests.support import NOW, WORKFLOW, SteppedClock
+from tests.unit.sample import Order, Status, orders
 
 #: What may be told to a run that has ended.
 AFTER_THE_END = {CHILD, DELETE, DELETED, FORGOTTEN, HOOK, HOOKED, RETAIN}
@@ -156,7 +161,7 @@ def check_agenda(record: Record) -> None:
         assert kinds <= {Kind.HOOK, Kind.DELETE, Kind.FORGET}
         deleting = record.state is State.DATA_DELETION_REQUESTED
         told = not record.hooks and not deleting
-        assert (Kind.DELETE in kinds) == deleting
+        assert (Kind.DELETE in kinds) == (deleting and all(hook.attempt for hook in record.hooks))
         assert (Kind.FORGET in kinds) == (told and record.forget_at is not None)
         assert (record.timers, record.calls, record.correlations) == ((), (), "")
     assert (Kind.HOOK in kinds) == bool(record.hooks)
@@ -298,3 +303,36 @@ def _answers(kind: str, run: Record | None, choices: Choices) -> dict[str, Any]:
         "call": choices.of("", "", "", *calls, *calls) if kind != CALLBACK else "signed",
         "hook": choices.of("pause", "complete", *hooks, *hooks) if kind in (HOOK, HOOKED) else "",
     }
+
+
+# ---- folding it as a host does
+
+THREADS = ThreadPoolExecutor(1)
+
+
+def rich() -> Workflow[Order, Status]:
+    """A workflow that has something to say to every change."""
+
+    async def on(run: Run[Order, Status]) -> None:
+        raise AssertionError("nothing is dispatched")
+
+    workflow = orders()
+    for hook in ("pause", "resume", "cancel", "complete", "data_deleted"):
+        getattr(workflow, f"on_{hook}")(on)
+    workflow.retention = timedelta(days=1)
+    return workflow
+
+
+def opened(table: MemoryTable) -> Shard:
+    """A shard that folds and never becomes live, so that nothing is dispatched."""
+    return Shard(
+        rich(),
+        0,
+        table,
+        end=1 << 60,
+        clock=SteppedClock(),
+        threads=THREADS,
+        wake=lambda: None,
+        misplaced=lambda _: False,
+        limits=Limits(),
+    )

@@ -59,9 +59,20 @@ def test_a_run_with_nothing_beside_its_step() -> None:
     assert entries(record()) == ()
 
 
-def test_callbacks_wait_until_the_start_was_entered() -> None:
-    found = entries(full(State.INITIATED, entered=False, timers=(), hooks=()))
-    assert found == (Entry(NOW, Kind.STEP),)
+def test_callbacks_wait_until_the_run_begins() -> None:
+    calls = CALLS[1:]
+    not_yet = {"entered": False, "timers": (), "hooks": (), "calls": calls}
+    begins_later = full(State.INITIATED, due_at=SOON, **not_yet)
+    assert entries(begins_later) == (Entry(SOON, Kind.STEP),)
+    has_skipped = full(State.RUNNING, due_at=None, **not_yet)
+    assert entries(has_skipped) == ()
+    about_to_begin = full(State.INITIATED, due_at=NOW, **not_yet)
+    assert entries(about_to_begin) == (Entry(NOW, Kind.STEP), Entry(NOW, Kind.CALL, "c-2"))
+    by_a_clock_that_is_ahead = full(State.INITIATED, due_at=SOON, created_at=SOON, **not_yet)
+    assert entries(by_a_clock_that_is_ahead) == (
+        Entry(SOON, Kind.STEP),
+        Entry(NOW, Kind.CALL, "c-2"),
+    )
 
 
 def test_a_paused_run_waits_for_its_resumption_and_its_hooks() -> None:
@@ -75,9 +86,18 @@ def test_a_run_that_has_ended_waits_for_its_hooks_before_all_else(state: State) 
     deleting = state is State.DATA_DELETION_REQUESTED
     delete = (Entry(NOW, Kind.DELETE),) if deleting else ()
     forget = () if deleting else (Entry(LATER, Kind.FORGET),)
-    assert entries(full(state)) == (*delete, *HOOKED)
+    assert entries(full(state)) == HOOKED
     assert entries(full(state, hooks=())) == (*delete, *forget)
     assert entries(full(state, hooks=(), forget_at=None)) == delete
+
+
+def test_each_hook_is_tried_once_before_the_data_are_deleted() -> None:
+    failed = DueHook("cancel", LATER, 1)
+    again, delete = Entry(LATER, Kind.HOOK, "cancel"), Entry(NOW, Kind.DELETE)
+    waiting = full(State.DATA_DELETION_REQUESTED, hooks=(failed, HOOKS[0]))
+    assert entries(waiting) == (again, HOOKED[0])
+    tried = full(State.DATA_DELETION_REQUESTED, hooks=(failed,))
+    assert entries(tried) == (delete, again)
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CANCELLED, State.DATA_DELETED])

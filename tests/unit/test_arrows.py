@@ -19,7 +19,8 @@ ABOVE_THE_LINE = {
     *("verdict", "mail", "fold_requests", "fold_results", "fold", "emit"),
     *("objects", "declared", "recurring", "validation", "definition", "schedules"),
     *("sources", "connector", "connections", "leading", "connector_views"),
-    *("ports", "views", "schedule_views", "telling", "cron", "compatibility", "lists"),
+    *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
+    *("compatibility", "lists"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -32,14 +33,14 @@ ORDER = [
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
-    {"validation", "definition"},
+    {"validation", "definition", "callback_views"},
     {"emit", "rows", "connections", "leading", "schedules", "timetable", "waiting", "vault"},
     {"bulk", "calling", "compatibility", "lists", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
     {"looking", "changing", "roles"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
-    {"connector_views", "connected", "connector_client"},
+    {"connector_views", "answering", "connected", "connector_client"},
     {"scheduling", "operations", "schedule_client", "gateway"},
     {"client"},
     {"embedded"},

@@ -3,6 +3,7 @@
 import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -18,15 +19,23 @@ from streamwf.events import (
     RESULTS,
     TRIGGER,
     Event,
+    Start,
+    correlation_of,
     decode_event,
     derived_id,
     encode_event,
+    keyed_id,
+    pack_correlations,
+    pack_starts,
     pack_timers,
+    parent_of,
     request,
+    unpack_correlations,
+    unpack_starts,
     unpack_timers,
 )
-from streamwf.record import Failure, State, Timer
-from tests.support import NOW, examples, result, steer, trigger
+from streamwf.record import CORRELATION, Failure, State, Timer
+from tests.support import NOW, asked, callback, examples, result, steer, trigger
 
 STAMP_MS = 1_893_553_445_678
 
@@ -61,6 +70,16 @@ def why_not(value: bytes | str | dict[str, object] | None, **place: int) -> str:
 
 # ---- the full form
 
+START = Start(
+    workflow="parcels",
+    foreign_id="p-1",
+    run_id="child-1",
+    status="PACKED",
+    data=msgspec.Raw(b'{"kg": 1}'),
+    start_at=NOW,
+    cascade=True,
+)
+
 FULL = [
     trigger(start_at=NOW + timedelta(days=1)),
     trigger(data=None),
@@ -77,6 +96,21 @@ FULL = [
     ),
     result("failed", 3, attempt=2, errortype="E", errormessage="m", errortrace="t", dueat=NOW),
     result("paused", 3, state=State.PAUSED, resumeat=NOW, reason="x"),
+    result(
+        "moved",
+        3,
+        definition="7",
+        starts=pack_starts([START]),
+        waits="all",
+        correlations=pack_correlations(["by=a b"]),
+    ),
+    result("postponed", 3, call="c-1", dueat=NOW, attempt=1),
+    result("hooked", 3, hook="pause"),
+    callback(until=NOW + timedelta(hours=1)),
+    callback(data=None, data_base64="aGk="),
+    callback(run_id="", inner=CORRELATION, foreign_id="by=x"),
+    asked("retain", forgetat=NOW),
+    msgspec.structs.replace(trigger(), parent="trips/r%2F1/t/1", origin="r@3", instead="o-2"),
 ]
 
 
@@ -193,6 +227,41 @@ def test_what_the_short_form_says_is_kept() -> None:
     assert event.startat == datetime(2031, 1, 1, tzinfo=UTC)
 
 
+def test_a_short_callback() -> None:
+    event = read(
+        {
+            "type": "callback",
+            "subject": "a",
+            "call": "signed",
+            "until": "2030-01-02T00:00:00Z",
+            "data": {"by": "ann"},
+        }
+    )
+    assert event.id == derived_id("orders", "", 2, 7)
+    assert (event.runid, event.call, event.kind) == ("", "signed", "")
+    assert event.until == datetime(2030, 1, 2, tzinfo=UTC)
+    assert bytes(event.data) == b'{"by": "ann"}'
+    sent = {"type": "callback", "subject": "a", "data_base64": "aGk=", "kind": "correlation"}
+    assert (read(sent).data_base64, read(sent).kind) == ("aGk=", "correlation")
+
+
+def test_a_key_makes_the_same_request_wherever_it_is_read() -> None:
+    keyed = {"type": "callback", "subject": "a", "call": "signed", "key": "k"}
+    first = read(keyed, offset=1)
+    assert first.id == read(keyed, offset=2).id
+    assert first.id == keyed_id("callback", "orders", "a", "signed", "k")
+    others = [
+        {**keyed, "subject": "b"},
+        {**keyed, "call": "paid"},
+        {**keyed, "key": "l"},
+        {**keyed, "type": "pause"},
+        {**keyed, "runid": "run-1"},
+    ]
+    ids = {read(other).id for other in others}
+    assert len(ids | {first.id}) == len(others) + 1
+    assert read({**keyed, "id": "e-1"}).id == "e-1"
+
+
 @pytest.mark.parametrize("left_out", ["runid", "key"])
 def test_a_complete_cloud_event_from_elsewhere_needs_no_run_id(left_out: str) -> None:
     told = json.loads(encode_event(trigger()))
@@ -240,6 +309,13 @@ def test_a_complete_cloud_event_from_elsewhere_needs_no_run_id(left_out: str) ->
         ),
         ({"type": "trigger", "subject": "a", "runid": "x" * (MAX_ID + 1)}, "its id or runid has"),
         ({"type": "pause", "subject": "a", "id": "x" * (MAX_ID + 1)}, "its id or runid has"),
+        ({"type": "trigger", "subject": "a", "kind": "letter"}, "there is no kind 'letter'"),
+        ({"type": "callback", "subject": "a", "id": "a b"}, "the id 'a b' of a callback can have"),
+        ({"type": "callback", "subject": "a", "until": "soon"}, "at `$.until`"),
+        (
+            encode_event(msgspec.structs.replace(trigger(), parent="trips/run-1")),
+            "its parent 'trips/run-1' is none",
+        ),
     ],
     ids=repr,
 )
@@ -353,10 +429,58 @@ def test_timers_are_read_as_they_were_packed(timers: tuple[Timer, ...]) -> None:
     assert unpack_timers(pack_timers(timers)) == timers
 
 
-@pytest.mark.parametrize("text", ["nag", "nag=", "nag=tomorrow", "=", "nag=2030-13-01"])
+@pytest.mark.parametrize("attempt", [0, 1, 12])
+def test_the_attempts_of_a_timer_are_told(attempt: int) -> None:
+    timer = Timer("nag", NOW, attempt)
+    assert unpack_timers(pack_timers((timer,))) == (timer,)
+    assert ("*" in pack_timers((timer,))) == bool(attempt)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nag=2030-01-01T00:00:00+00:00*x", "nag", "nag=", "nag=tomorrow", "=", "nag=2030-13-01"],
+)
 def test_timers_that_can_not_be_read(text: str) -> None:
     with pytest.raises(UnreadableRecord, match=r"timer .* can't be read"):
         unpack_timers(text)
+
+
+# ---- children and correlations
+
+
+def test_starts_are_read_as_they_were_packed() -> None:
+    other = msgspec.structs.replace(START, start_at=None, cascade=False, data=msgspec.Raw(b"[ ]"))
+    assert unpack_starts(pack_starts([START, other])) == (START, other)
+    assert (pack_starts([]), unpack_starts("")) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "{}", "[7]", '[{"workflow":"a"}]', "[" * 10, pack_starts([START])[:-2]]
+)
+def test_starts_that_can_not_be_read(text: str) -> None:
+    with pytest.raises(UnreadableRecord, match="its starts can't be read"):
+        unpack_starts(text)
+
+
+@examples(100)
+@given(st.lists(st.text(min_size=1)))
+def test_correlations_are_read_as_they_were_packed(values: list[str]) -> None:
+    values = [value.encode("utf-8", "replace").decode() for value in values]
+    packed = pack_correlations(values)
+    assert unpack_correlations(packed) == tuple(values)
+    assert packed.isascii()
+
+
+def test_a_correlation_is_the_name_of_its_callback_and_a_value() -> None:
+    assert correlation_of("by", "x=1") == "by=x=1"
+
+
+@examples(100)
+@given(st.text(max_size=20), st.text(min_size=1, max_size=20).filter(str.isprintable))
+def test_a_parent_is_read_as_it_was_told(run_id: str, foreign_id: str) -> None:
+    run_id = run_id.encode("utf-8", "replace").decode()
+    parent = "/".join(("trips", quote(run_id, safe=""), foreign_id))
+    assert parent_of(parent) == ("trips", run_id, foreign_id)
 
 
 def test_events_are_small() -> None:

@@ -1,6 +1,6 @@
 """What is requested of a run, in each state that it may meet."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -79,13 +79,31 @@ def same_but(before: Record, after: Record, **changed: object) -> bool:
 
 @pytest.mark.parametrize("state", State)
 def test_a_callback_waits_at_a_run_in_progress(state: State) -> None:
-    run = record(state, due_at=LATER)
+    run = record(state, due_at=LATER, entered=True)
     if state not in LIVE:
         assert refused(run, callback()) is Verdict.STATE_FORBIDS
         return
     after = accepted(run, callback())
     call = Call("c-1", "signed", THEN, THEN, msgspec.Raw(b'{"by":"ann"}'))
     assert same_but(run, after, calls=(call,), requests=("c-1",))
+
+
+@pytest.mark.parametrize("state", [State.INITIATED, State.PAUSED])
+def test_only_a_callback_that_may_wait_does_so_for_a_start(state: State) -> None:
+    unbegun = record(state, due_at=LATER, entered=False)
+    for until in (None, NOW, THEN):
+        assert refused(unbegun, callback(until=until)) is Verdict.STATE_FORBIDS
+    assert len(accepted(unbegun, callback(until=LATER)).calls) == 1
+
+
+@pytest.mark.parametrize("due_at", [NOW, THEN])
+def test_a_callback_does_not_have_to_wait_for_a_start_that_is_due(due_at: datetime) -> None:
+    assert len(accepted(record(due_at=due_at, entered=False), callback()).calls) == 1
+
+
+def test_a_start_may_have_been_triggered_just_now_by_a_clock_that_is_ahead() -> None:
+    ahead = record(due_at=LATER, created_at=LATER, entered=False)
+    assert len(accepted(ahead, callback()).calls) == 1
 
 
 def test_a_callback_of_bytes_that_may_wait_for_long() -> None:

@@ -148,6 +148,17 @@ def test_what_was_declined_is_no_error_of_the_run() -> None:
     assert accepted(run, result(DECLINED, 3, call="c-1", errortype="Refused")).error == own
 
 
+@pytest.mark.parametrize("kind", [DECLINED, SKIPPED, POSTPONED])
+def test_what_was_declined_may_be_asked_again_under_its_key(kind: str) -> None:
+    asked = accepted(record(), callback("c-1"), callback("c-2"))
+    run = accepted(asked, result(kind, 3, call="c-1"))
+    assert run.requests == (("c-2",) if kind == DECLINED else ("c-1", "c-2"))
+    if kind == DECLINED:
+        assert len(accepted(run, callback("c-1")).calls) == 2
+    else:
+        assert refused(run, callback("c-1")) is Verdict.DUPLICATE
+
+
 def test_of_a_callback_a_timeout_and_a_cancel_the_first_in_the_log_wins() -> None:
     run = record(calls=(CALL,), timers=(Timer("late", NOW),))
     answer = result(MOVED, 3, status="SIGNED", call="c-1")

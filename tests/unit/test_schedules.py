@@ -88,3 +88,27 @@ def test_a_change_of_name_counts_for_the_slots_after_it() -> None:
 def test_a_change_while_the_clock_is_behind_keeps_the_position() -> None:
     after = changed(plan(), NOW, Spec(cron="@daily", foreign_id="f"), NOW - HOUR)
     assert after.position == NOW
+
+
+def test_what_was_due_at_a_change_is_missed_from_then_on() -> None:
+    first = plan("@daily")
+    day = first.spec.parse().next_after(NOW)
+    assert day is not None
+    after = changed(first, NOW, Spec(cron="@hourly", foreign_id="f"), day + HOUR)
+    assert after.position is not None
+    cron = after.spec.parse()
+    assert cron.slots(after.position, day + HOUR, 100) == [day, day + HOUR]
+
+
+def test_what_is_owed_is_owed_by_the_slots_that_it_was_owed_for() -> None:
+    owing = msgspec.structs.replace(plan("@monthly"), owed=NOW + 40 * 24 * HOUR)
+    now = NOW + 41 * 24 * HOUR
+    named = changed(
+        owing, NOW, Spec(cron="@monthly", foreign_id="g", timezone="Europe/Berlin"), now
+    )
+    assert named.owed == owing.owed
+    for spec in (
+        Spec(cron="@every 1s", foreign_id="f", timezone="Europe/Berlin"),
+        Spec(cron="@monthly", foreign_id="f"),
+    ):
+        assert changed(owing, NOW, spec, now).owed is None

@@ -29,7 +29,7 @@ def test_a_run_is_told_as_it_is() -> None:
         timers=(Timer("nag", LATER),),
         resume_at=LATER,
     )
-    assert run_view("orders", "CREATED", run).model_dump() == {
+    assert run_view("orders", "CREATED", run, NOW).model_dump() == {
         "workflow": "orders",
         "foreign_id": "o-1",
         "run_id": "run-1",
@@ -45,6 +45,13 @@ def test_a_run_is_told_as_it_is() -> None:
         "reason": "paused after 3 failed attempts",
         "timers": [{"name": "nag", "due_at": LATER}],
         "resume_at": LATER,
+        "held_until": NOW,
+        "forget_at": None,
+        "callbacks": [],
+        "hooks": [],
+        "children": [],
+        "parent": "",
+        "origin": "",
     }
 
 

@@ -14,6 +14,7 @@ from streamwf.errors import (
     ScheduleRefused,
 )
 from streamwf.events import TRIGGER, Event
+from streamwf.schedule_views import ScheduleRequest
 from tests.support import eventually
 from tests.web.harness import Order, Pair, Worker, nowhere
 
@@ -170,6 +171,15 @@ async def test_each_schedule_is_at_its_owner_whoever_is_asked(pair: Pair) -> Non
     assert len(filled.json["slots"]) == 2
     assert (await pair.b.post(f"{SCHEDULES}/a-1/delete")).json["state"] == "CANCELLED"
     assert (await pair.a.get(f"{SCHEDULES}/a-1")).status == 404
+
+
+async def test_one_whose_shard_is_moving_is_told_once_as_it_is_now(pair: Pair) -> None:
+    for worker, cron in ((pair.a, "@hourly"), (pair.b, "@daily")):
+        asked = ScheduleRequest(cron=cron, object={"price": 1})
+        await worker.operations.schedule("orders", "a-1", asked)
+    for worker in (pair.a, pair.b):
+        [view] = (await worker.get(SCHEDULES)).json["schedules"]
+        assert view["cron"] == "@daily"
 
 
 async def test_who_did_not_answer_is_told(pair: Pair) -> None:

@@ -7,10 +7,10 @@ from .children import offspring, parents
 from .hooks import hooks
 from .orders import orders
 from .outcomes import dead_ends, outcomes
-from .pacing import broken, paced
-from .states import kept, resuming, scrubbed, sealed, states, staying
+from .pacing import paced
+from .states import lasting, passing, sealed, states
 from .steps import steps
-from .timeouts import overdue, timeouts
+from .timeouts import timeouts
 from .typed import of_dataclasses, of_dicts, of_models, of_typed_dicts
 
 WORKFLOWS: tuple[Workflow, ...] = (
@@ -21,17 +21,13 @@ WORKFLOWS: tuple[Workflow, ...] = (
     steps,
     callbacks,
     timeouts,
-    overdue,
     hooks,
     outcomes,
     dead_ends,
-    broken,
     paced,
     states,
-    resuming,
-    staying,
-    kept,
-    scrubbed,
+    passing,
+    lasting,
     sealed,
     orders,
     parents,

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from streamwf import Run, Skip, Workflow
 from streamwf.declared import StepResult
-from tests.acceptance.flows.carried import DONE, FAILED, NEW, WAITING, Status, Thing
+from tests.acceptance.flows.carried import DONE, FAILED, MORE, NEW, WAITING, Status, Thing
 
 
 class Application(Thing):
@@ -24,11 +24,14 @@ class Answer(BaseModel):
 callbacks = Workflow("callbacks", Application, Status)
 
 
-@callbacks.step(NEW, to=WAITING)
-async def ask(run: ApplicationRun) -> Status:
-    # Until the test says so, if it says that there is something to wait for.
-    if run.object.signs.is_up("slow"):
-        await run.object.signs.wait_for("asked")
+@callbacks.step(NEW, to=[MORE, WAITING])
+async def receive(run: ApplicationRun) -> Status:
+    return MORE if run.object.signs.is_up("slow") else WAITING
+
+
+@callbacks.step(MORE, to=WAITING)
+async def look_closer(run: ApplicationRun) -> Status:
+    await run.object.signs.wait_for("looked")
     return WAITING
 
 

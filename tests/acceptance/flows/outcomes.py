@@ -25,9 +25,9 @@ LIMIT = timedelta(milliseconds=200)
 
 
 class Scripted(Thing):
-    """script: what each call of the step leads to, in turn; the last one for ever.
+    """script: what each call of a step leads to, in turn; the last one for ever.
 
-    It is counted in notes, as what a failed attempt does to the object is lost.
+    They are counted in notes, as what a failed attempt does to the object is lost.
     """
 
     script: list[str] = ["DONE"]
@@ -41,8 +41,8 @@ outcomes = Workflow("outcomes", Scripted, Status, start=NEW)
 async def act(run: ScriptedRun) -> StepResult[Status]:
     """Do what the script says. The object is changed first, whatever comes of it."""
     thing = run.object
-    count = thing.signs.note(f"{run.foreign_id} at {run.status.name}")
-    thing.signs.note(f"key {run.idempotency_key}")
+    count = thing.signs.note(run.foreign_id)
+    thing.signs.note(f"{run.idempotency_key} {run.status.name} {run.attempt}")
     thing.trail.append(f"{run.status.name} {count}")
     what, _, text = thing.script[min(count, len(thing.script)) - 1].partition(" ")
     match what:
@@ -73,12 +73,6 @@ async def as_it_is(run: ScriptedRun) -> StepResult[Status]:
     return await act(run)
 
 
-@outcomes.callback(NEW, to=DONE)
-async def wake(run: ScriptedRun, data: bytes) -> Status:
-    run.object.trail.append("woken")
-    return DONE
-
-
 @outcomes.step(MORE, to=[NEW, DONE], retry=SOON, pause_after=3)
 async def counted(run: ScriptedRun) -> StepResult[Status]:
     return await act(run)
@@ -87,6 +81,12 @@ async def counted(run: ScriptedRun) -> StepResult[Status]:
 @outcomes.step(WAITING, to=DONE, retry=SOON, timeout=LIMIT, pause_after=2)
 async def limited(run: ScriptedRun) -> StepResult[Status]:
     return await act(run)
+
+
+@outcomes.callback(WAITING, to=DONE)
+async def wake(run: ScriptedRun, data: bytes) -> Status:
+    run.object.trail.append("woken")
+    return DONE
 
 
 @outcomes.step(

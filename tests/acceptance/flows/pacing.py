@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from streamwf import Breaker, Rate, Retry, Run, Workflow
-from tests.acceptance.flows.carried import DONE, MORE, NEW, WAITING, Status, Thing
+from tests.acceptance.flows.carried import DONE, EXPIRED, MORE, NEW, WAITING, Status, Thing
 
 #: After so many failures the service counts as down, for so long.
 BREAKER = Breaker(failures=3, rest=timedelta(seconds=2))
@@ -19,12 +19,14 @@ class Call(Thing):
 
 CallRun: TypeAlias = Run[Call, Status]
 
-broken = Workflow("breaker", Call, Status, start=NEW)
 paced = Workflow("pacing", Call, Status, start=NEW)
 
 
-@broken.step(
-    NEW, to=[MORE, DONE], breaker=BREAKER, retry=Retry(timedelta(milliseconds=100), jitter=0)
+@paced.step(
+    NEW,
+    to=[MORE, WAITING, EXPIRED, DONE],
+    breaker=BREAKER,
+    retry=Retry(timedelta(milliseconds=100), jitter=0),
 )
 async def call(run: CallRun) -> Status:
     run.object.signs.note(run.foreign_id)
@@ -33,12 +35,12 @@ async def call(run: CallRun) -> Status:
     return DONE
 
 
-@broken.step(MORE, to=DONE)
+@paced.step(MORE, to=DONE)
 async def other(run: CallRun) -> Status:
     return DONE
 
 
-@paced.step(NEW, to=[WAITING, DONE], rate=RATE)
+@paced.step(EXPIRED, to=DONE, rate=RATE)
 async def rated(run: CallRun) -> Status:
     run.object.signs.note(run.foreign_id)
     return DONE

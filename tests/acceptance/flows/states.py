@@ -17,10 +17,10 @@ def _in_place_of(thing: Thing) -> Thing:
 
 
 states = Workflow("states", Thing, Status, start=NEW)
-resuming = Workflow("resuming", Thing, Status, start=NEW, auto_resume=RESUMES)
-staying = Workflow("staying", Thing, Status, start=NEW, auto_resume=None)
-kept = Workflow("kept", Thing, Status, start=NEW, retention=KEPT)
-scrubbed = Workflow("scrubbed", Thing, Status, start=NEW, custom_delete=_in_place_of)
+passing = Workflow("passing", Thing, Status, start=NEW, auto_resume=RESUMES, retention=KEPT)
+lasting = Workflow(
+    "lasting", Thing, Status, start=NEW, auto_resume=None, custom_delete=_in_place_of
+)
 sealed = Workflow("sealed", Thing, Status, start=NEW, encrypt=True)
 
 
@@ -41,7 +41,7 @@ async def end(run: ThingRun, data: bytes) -> Status:
     return DONE
 
 
-for workflow in (states, resuming, staying, kept, scrubbed, sealed):
+for workflow in (states, passing, lasting, sealed):
     workflow.step(NEW, to=WAITING, pause_after=1)(work)
     workflow.callback(WAITING, to=DONE)(end)
 del workflow

@@ -5,7 +5,16 @@ from typing import TypeAlias
 
 from streamwf import Cancel, Pause, Repeat, Retry, Run, Skip, Workflow
 from streamwf.declared import StepResult
-from tests.acceptance.flows.carried import DONE, EXPIRED, MORE, NEW, WAITING, Status, Thing
+from tests.acceptance.flows.carried import (
+    DONE,
+    EXPIRED,
+    FAILED,
+    MORE,
+    NEW,
+    WAITING,
+    Status,
+    Thing,
+)
 
 #: How long a run stays at WAITING at most.
 STAY = timedelta(seconds=1)
@@ -48,7 +57,7 @@ async def at_an_instant(run: OrderRun) -> Status:
     return EXPIRED
 
 
-@timeouts.callback(NEW, to=[WAITING, MORE], payload=str, name="go")
+@timeouts.callback(NEW, to=[WAITING, MORE, FAILED], payload=str, name="go")
 async def go(run: OrderRun, where: str) -> Status:
     return Status[where]
 
@@ -95,10 +104,6 @@ async def go_away(run: OrderRun, where: str) -> Status:
     return Status[where]
 
 
-#: The one that is due at once wherever a run enters WAITING.
-overdue = Workflow("overdue", Order, Status, start=WAITING)
-
-
-@overdue.timeout(WAITING, after=PAST, to=EXPIRED)
+@timeouts.timeout(FAILED, after=PAST, to=EXPIRED)
 async def at_once(run: OrderRun) -> Status:
     return EXPIRED

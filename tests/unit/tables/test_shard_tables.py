@@ -16,7 +16,8 @@ from streamwf.ports import Change, Checkpoint, ShardTable
 from streamwf.record import Record, State, Timer, encode_record
 from streamwf.tables.memory import MemoryTable
 from streamwf.tables.runs import AsOf, Memory, RunsTable
-from tests.support import NOW, examples, record
+from tests.support import NOW, entries_of, examples, record
+from tests.unit.any_log import Model, logs, opened
 
 MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
@@ -296,6 +297,31 @@ def test_all_tables_agree_after_any_checkpoints(
         memory.write(changes, position)
     rocks.reopen()
     assert told(rocks.table) == told(memory.table)
+    rocks.table.close()
+
+
+@examples(40)
+@given(logs, st.integers(1, 5))
+def test_all_tables_agree_on_any_log(
+    tmp_path_factory: pytest.TempPathFactory, model: Model, every: int
+) -> None:
+    rocks, memory = InRocksDB(tmp_path_factory.mktemp("table")), InMemory()
+    shard, log = opened(memory.table), entries_of(model.log)
+    for at in range(0, len(log), every):
+        shard.fold(log[at : at + every])
+        shard.take_asides()
+        checkpoint = shard.checkpoint()
+        assert checkpoint is not None
+        rocks.write(checkpoint.changes, checkpoint.position)
+        memory.write(checkpoint.changes, checkpoint.position)
+        shard.committed(checkpoint)
+    rocks.reopen()
+    assert told(rocks.table) == told(memory.table)
+    ids = {row.run_id for row in model.rows.values()} | {event.runid for event in model.log}
+    for run_id in ids:
+        assert rocks.table.head_of(run_id) == memory.table.head_of(run_id)
+    known = {row.run_id for row in model.rows.values()}
+    assert {run_id for run_id in ids if memory.table.head_of(run_id) is not None} == known
     rocks.table.close()
 
 

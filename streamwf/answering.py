@@ -1,0 +1,259 @@
+"""Answering runs that wait for a callback, and saying what came of it."""
+
+import asyncio
+import base64
+import time
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from . import events
+from .callback_views import CallbackRequest, CallbackView, Correlated, Outcome, payload_json
+from .changing import Changing
+from .errors import (
+    CallbackFailed,
+    DeadlineExceeded,
+    ForeignIdNotFound,
+    InvalidForeignId,
+    InvalidPayload,
+    InvalidQuery,
+    KeyDestroyed,
+    NothingCorrelated,
+    NotWaiting,
+    RunNotFound,
+    TooManyCallbacks,
+    UnknownCallback,
+)
+from .events import Event, check_foreign_id, derived_id, keyed_id
+from .fold import Verdict
+from .record import CORRELATION, LIVE, Record, State, row_key, unbegun
+from .shard import Shard
+from .views import ErrorView
+from .waiting import Answer
+
+#: Seconds for which the value that a callback is known by may be on its way to where it is kept.
+ON_ITS_WAY = 2.0
+
+_OUTCOMES: dict[str, Outcome] = {
+    events.MOVED: "moved",
+    events.SKIPPED: "skipped",
+    events.POSTPONED: "kept",
+    events.PAUSED: "paused",
+    events.CANCELLED: "cancelled",
+}
+
+
+class Answering(Changing):
+    """Answers the runs of a host."""
+
+    def callback_event(self, name: str, asked: CallbackRequest) -> Event:
+        """The event of a callback to a run or to the latest of a foreign id.
+
+        Raises WorkflowNotFound, UnknownCallback, InvalidPayload, InvalidForeignId, InvalidQuery and
+        RecordTooLarge.
+        """
+        self._check_name(name, asked.name)
+        now = self.host.clock.now()
+        foreign_id = asked.foreign_id or ""
+        run = asked.run_id or foreign_id
+        event = events.request(
+            name,
+            events.CALLBACK,
+            foreign_id,
+            now,
+            event_id=keyed_id(events.CALLBACK, name, run, asked.name, asked.key)
+            if asked.key
+            else str(uuid.uuid4()),
+            runid=asked.run_id or "",
+            call=asked.name,
+            until=now + timedelta(seconds=asked.wait_for) if asked.wait_for else None,
+            **_payload(asked),
+        )
+        self._check_size("payload", event)
+        return event
+
+    def _check_name(self, name: str, callback: str) -> None:
+        workflow = self.workflow(name)
+        known = {each for at_status in workflow.callbacks.values() for each in at_status}
+        if callback and callback not in known:
+            told = ", ".join(sorted(known)) or "none"
+            raise UnknownCallback(workflow=name, name=callback, known=told)
+
+    async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
+        """Answer a run that waits for a callback, and return what came of it.
+
+        asked: by a foreign id; a run id may say which run of it.
+
+        Raises what `callback_event` does, ForeignIdNotFound, RunNotFound, NotWaiting,
+        CallbackFailed, TooManyCallbacks, and DeadlineExceeded if nothing answered it in time.
+        """
+        event = self.callback_event(name, asked)
+        shard = self._shard_of(name, event.subject)
+        if shard.workflow.encrypt:
+            event = _told_whom(shard, event)
+        outcome = shard.waiting.outcome(event.id)
+        try:
+            answer = await self._told(shard, event)
+            record = _accepted(shard, event, answer)
+            if answer.verdict is Verdict.DUPLICATE and not _waits(record, event):
+                return CallbackView(outcome="duplicate", run=await self._view(shard, record))
+            if record.kind:
+                return CallbackView(outcome="kept")
+            if record.state is State.PAUSED or unbegun(record, event.time):
+                return CallbackView(outcome="kept", run=await self._view(shard, record))
+            async with asyncio.timeout(self.patience):
+                return await self._outcome(shard, event, await outcome)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                what=f"callback {asked.name!r} of {event.subject!r}",
+                seconds=self.patience,
+                logged=True,
+                run_id=event.runid,
+            ) from None
+        finally:
+            outcome.cancel()
+
+    async def _told(self, shard: Shard, event: Event) -> Answer:
+        """What became of the event that brings a callback. Raises what `_submit` does."""
+        try:
+            return await self._submit(shard, event)
+        except KeyDestroyed:
+            # Only what is kept for a run to come is sealed by the id that a key leads to.
+            why = "what came with it before was answered, or waited in vain: give another one"
+            raise InvalidQuery("key", why) from None
+
+    async def _outcome(self, shard: Shard, event: Event, answer: Answer) -> CallbackView:
+        """Raises NotWaiting, InvalidPayload and CallbackFailed."""
+        record = answer.record
+        if record is None or answer.verdict is not Verdict.ACCEPTED:
+            raise _not_waiting(shard, event, record)
+        if answer.event.call != event.id:
+            # Something else has paused the run.
+            return CallbackView(outcome="kept", run=await self._view(shard, record))
+        [said] = await self.host.vaults.shown(shard.workflow.name, [answer.event])
+        if said.type == events.DECLINED:
+            if said.errortype == NotWaiting.__name__:
+                raise _not_waiting(shard, event, record)
+            if said.errortype == InvalidPayload.__name__:
+                _, _, detail = said.errormessage.partition(": ")
+                raise InvalidPayload(name=event.call, detail=detail.rstrip("."), errors=[])
+            raise CallbackFailed(
+                name=event.call, run_id=record.run_id, type=said.errortype, error=said.errormessage
+            )
+        error = None
+        if said.failure is not None:
+            error = ErrorView(type=said.errortype, message=said.errormessage)
+        return CallbackView(
+            outcome=_OUTCOMES[said.type], run=await self._view(shard, record), error=error
+        )
+
+    # ---- by a value of the object
+
+    def correlation(self, name: str, asked: CallbackRequest) -> str:
+        """The foreign id of what leads from a correlation value to runs.
+
+        Raises WorkflowNotFound, UnknownCallback and InvalidQuery.
+        """
+        workflow, value = self.workflow(name), asked.correlation or ""
+        self._check_name(name, asked.name)
+        if not asked.name:
+            raise InvalidQuery("name", "a correlation is that of a callback: name it")
+        subject = workflow.correlation(asked.name, value)
+        try:
+            check_foreign_id(subject)
+        except InvalidForeignId:
+            why = "with the callback's name it has up to 500 characters, and no control characters"
+            raise InvalidQuery("correlation", why) from None
+        return subject
+
+    async def correlated(self, name: str, asked: CallbackRequest) -> Correlated:
+        """The run that a callback's correlation value leads to; or none, and it is kept for one.
+
+        Raises what `correlation` and `callback_event` do, NothingCorrelated and TooManyCallbacks.
+        """
+        subject = self.correlation(name, asked)
+        kept = asked.model_copy(update={"foreign_id": subject})
+        event = msgspec.structs.replace(self.callback_event(name, kept), kind=CORRELATION)
+        shard = self._shard_of(name, subject)
+        found = await self._target(shard, name, subject, 0 if asked.wait_for else ON_ITS_WAY)
+        if found is not None:
+            return found
+        if not asked.wait_for:
+            raise NothingCorrelated(name=asked.name, value=asked.correlation)
+        _accepted(shard, event, await self._told(shard, event))
+        return Correlated()
+
+    async def _target(
+        self, shard: Shard, name: str, subject: str, seconds: float
+    ) -> Correlated | None:
+        deadline = time.monotonic() + min(seconds, self.patience)
+        mailbox_id = derived_id(CORRELATION, events.source_of(name), subject)
+        with shard.waiting.watch(mailbox_id) as changes:
+            record = shard.rows.get(row_key(CORRELATION, subject))
+            while record is None or not record.targets:
+                try:
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        record = await changes.get()
+                except TimeoutError:
+                    return None
+            target = record.targets[0]
+            return Correlated(foreign_id=target.foreign_id, run_id=target.run_id)
+
+
+def _payload(asked: CallbackRequest) -> dict[str, Any]:
+    """Raises InvalidPayload and InvalidQuery."""
+    if asked.payload_base64 is None:
+        return {"data": payload_json(asked.name, asked.payload)}
+    try:
+        base64.b64decode(asked.payload_base64, validate=True)
+    except ValueError as error:
+        raise InvalidQuery("payload_base64", str(error)) from None
+    return {"data_base64": asked.payload_base64}
+
+
+def _told_whom(shard: Shard, event: Event) -> Event:
+    """A callback that is to be sealed: it says for which run, if there is one.
+
+    Raises ForeignIdNotFound and NotWaiting: what nobody takes does not go to the log.
+    """
+    run = shard.lookup(event.runid) if event.runid else shard.latest(event.subject)
+    if run is not None and event.id in run.requests:
+        # It has been taken: what it brings again is nobody's business.
+        return msgspec.structs.replace(event, runid=run.run_id, data=UNSET, data_base64="")
+    if run is not None and run.state in LIVE:
+        return msgspec.structs.replace(event, runid=run.run_id)
+    if event.until is not None and not event.runid:
+        return event
+    raise _not_waiting(shard, event, run)
+
+
+def _accepted(shard: Shard, event: Event, answer: Answer) -> Record:
+    """What took a callback: a run, or a mailbox.
+
+    Raises ForeignIdNotFound, RunNotFound, NotWaiting and TooManyCallbacks.
+    """
+    record = answer.record
+    if answer.verdict is Verdict.FULL and record is not None:
+        raise TooManyCallbacks(foreign_id=record.foreign_id, count=len(record.calls))
+    if record is None or answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+        raise _not_waiting(shard, event, record)
+    return record
+
+
+def _waits(record: Record, event: Event) -> bool:
+    return any(call.id == event.id for call in record.calls)
+
+
+def _not_waiting(
+    shard: Shard, event: Event, record: Record | None
+) -> NotWaiting | RunNotFound | ForeignIdNotFound:
+    """record: the run that was meant; None if there is none."""
+    if record is not None:
+        status = shard.workflow.current(record.status)
+        return NotWaiting(name=event.call, run_id=record.run_id, state=record.state, status=status)
+    if event.runid:
+        return RunNotFound(run_id=event.runid)
+    return ForeignIdNotFound(workflow=shard.workflow.name, foreign_id=event.subject)
