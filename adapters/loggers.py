@@ -56,7 +56,14 @@ def configure(level: str) -> None:
 def _rendering() -> list[Processor]:
     if sys.stderr.isatty():
         colors = not os.environ.get("NO_COLOR")
-        return [structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time")]
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=colors,
+                timestamp_key="time",
+                # Others show the variables of each frame, whatever they hold.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(),

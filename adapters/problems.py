@@ -30,7 +30,6 @@ _STATUS: dict[type[StreamwfError], int] = {
     errors.ConnectorNotFound: 404,
     errors.ScheduleNotFound: 404,
     errors.ScheduleDeclared: 409,
-    errors.VersionNotFound: 404,
     errors.RunInProgress: 409,
     errors.NotWaiting: 409,
     errors.TooManyCallbacks: 429,

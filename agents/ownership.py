@@ -102,6 +102,7 @@ class OwnedShard:
             inner=self._inner,
             paces=self._paces,
             vault=self._vaults.of(self.workflow.name),
+            tell=logger.info,
         )
         logger.info("shard_opened", **self._named(), position=position, end=end)
         return self.shard

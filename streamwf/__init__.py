@@ -4,6 +4,7 @@ from .client import Client
 from .definition import Run, Workflow
 from .embedded import embedded
 from .errors import Fatal, StreamwfError
+from .masking import Masked
 from .outcome import Cancel, Pause, Repeat, Skip
 from .pacing import Breaker, Rate
 from .record import State
@@ -16,6 +17,7 @@ __all__ = [
     "Cancel",
     "Client",
     "Fatal",
+    "Masked",
     "Pause",
     "Rate",
     "Repeat",

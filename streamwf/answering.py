@@ -121,6 +121,8 @@ class Answering(Changing):
         try:
             return await self._submit(shard, event)
         except KeyDestroyed:
+            if event.runid:
+                raise
             # Only what is kept for a run to come is sealed by the id that a key leads to.
             why = "what came with it before was answered, or waited in vain: give another one"
             raise InvalidQuery("key", why) from None

@@ -11,9 +11,7 @@ from .declared import Handler
 from .errors import StepTimedOut
 
 
-async def call(
-    handler: Handler[Any, Any], threads: ThreadPoolExecutor | None, *given: Any
-) -> Any:
+async def call(handler: Handler[Any, Any], threads: ThreadPoolExecutor | None, *given: Any) -> Any:
     """What the function of a step, timeout, callback, hook or schedule returns.
 
     threads: where plain functions run; those of the loop, if none are given.

@@ -48,7 +48,7 @@ class Connecting:
             # Whatever stopped it has moved the run on, so that this is refused.
             return work.again()
         except Later as later:
-            return work.failed(later.error, later.after, later.data)
+            return work.failed(later.error, later.after, later.data, later.of)
         except BaseException as error:
             if of_the_loop(error):
                 raise

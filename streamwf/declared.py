@@ -7,10 +7,11 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import msgspec
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from .errors import InvalidQuery, TooManyChildren
+from .errors import InvalidPayload, InvalidQuery, TooManyChildren
 from .events import Start, check_foreign_id, derived_id
+from .masking import Masking, details, masking_of
 from .outcome import Outcome
 from .pacing import Breaker, Rate
 from .record import MAX_CHILDREN, State
@@ -49,8 +50,8 @@ class Run(Generic[ObjectT, StatusT]):
     """What a step sees of its run. Changes to `object` are saved when the step returns.
 
     attempt: the number of this try, counted from 1.
-    idempotency_key: the same for every try of this step in this stay at its status, until the
-        step asks to be repeated; for use with outside services.
+    idempotency_key: the same for every try of this step, timeout, callback or hook in this stay
+        at its status, until it asks to be repeated; for use with outside services.
     reason: why it was paused, resumed or cancelled, if it was.
     children: the runs that its steps have started.
     """
@@ -209,6 +210,22 @@ class Callback(Mover[ObjectT, StatusT]):
     name: str
     payload: TypeAdapter[Any] | None
     correlate: Callable[[ObjectT], str | None] | None
+
+    @property
+    def masking(self) -> Masking | None:
+        """What is masked of what comes."""
+        return None if self.payload is None else masking_of(self.payload)
+
+    def misfit(self, carried: Masking, error: ValidationError, data: bytes) -> InvalidPayload:
+        """Why what came does not fit, without what that was. carried: of the workflow's objects."""
+        maskings = (self.masking, carried)
+        masking = next((each for each in maskings if each is not None and each.masks), None)
+        if masking is None:
+            wrong = details(error, "payload")
+        else:
+            wrong = masking.details(error, "payload", data)
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in wrong)
+        return InvalidPayload(name=self.name, detail=detail, errors=wrong)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -375,6 +375,15 @@ class Workflow(
     def objects(self) -> Objects[ObjectT]:
         return Objects(self.name, self.object_type)
 
+    @property
+    def masks(self) -> bool:
+        """Whether there are masked fields: in its objects, or in what its callbacks take."""
+        return self.objects.masks or any(
+            callback.masking is not None and callback.masking.masks
+            for at_status in self.callbacks.values()
+            for callback in at_status.values()
+        )
+
     def correlation(self, callback: str, value: str) -> str:
         """What a callback's correlation value is kept under; it may be no business of the log's."""
         told = derived_id(CORRELATION, self.name, value) if self.encrypt else value

@@ -14,12 +14,14 @@ from datetime import datetime
 from typing import Any
 
 from .agenda import Kind, entries
+from .debugging import Debugging
 from .declared import Step
 from .events import Event
 from .execute import Executor
 from .lanes import Lane, Pace, Paces, RunQueue
 from .pacing import Held
 from .record import Record, State
+from .telling import as_it_is
 
 #: How many jobs a runner does before others on the loop have their turn.
 TURN = 200
@@ -31,8 +33,11 @@ PARALLEL = 100
 INNER_PARALLEL = 1_000
 
 # A member of an enum costs a look-up in its class; these are looked up for every event.
-_STEP = Kind.STEP
+_STEP, _HOOK = Kind.STEP, Kind.HOOK
 _AT_WORK = (State.RUNNING, State.INITIATED)
+
+#: The basis of hooks: they tell of a change that has been, whatever has come since.
+_WHATEVER = -1
 
 
 class Dispatcher:
@@ -41,6 +46,7 @@ class Dispatcher:
     result: what to do with an event, called on the loop. recheck: called with a run whose job had
     to stand back for an earlier one that has now ended. may_start: asked before each job; while it
     says no, jobs wait until `go_on`. lookup: gives a run by its id. paces: those of the process.
+    debugging: told of each job, if there is one.
     """
 
     def __init__(
@@ -53,8 +59,11 @@ class Dispatcher:
         shard: int,
         lookup: Callable[[str], Record | None],
         paces: Paces,
+        debugging: Debugging | None = None,
     ) -> None:
         self._executor = executor
+        run_job = executor.run_job
+        self._run_job = run_job if debugging is None else debugging.watching(run_job)
         self._workflow = executor.workflow
         self._result = result
         self._recheck = recheck
@@ -88,6 +97,8 @@ class Dispatcher:
             self._steps[run_id] = basis
             lane = self._step_lane(record)
         else:
+            if kind is _HOOK:
+                basis = _WHATEVER
             if self._others.get((run_id, kind, name)) == basis:
                 return
             self._others[run_id, kind, name] = basis
@@ -109,9 +120,10 @@ class Dispatcher:
         if self._others and (
             before.timers or before.calls or before.hooks or before.state not in _AT_WORK
         ):
-            goes_on = entries(after) if after is not None and after.lag else ()
+            left = () if after is None else entries(after)
             for entry in entries(before):
-                if entry.kind is not _STEP and entry not in goes_on:
+                goes_on = entry in left and (entry.kind is _HOOK or (after and after.lag))
+                if entry.kind is not _STEP and not goes_on:
                     self._others.pop((before.run_id, entry.kind, entry.name), None)
 
     def go_on(self) -> None:
@@ -252,14 +264,19 @@ class Dispatcher:
         if priority is None:
             return lambda _: 0
 
+        def told(what: str, record: Record, **text: str) -> None:
+            redaction = self._executor.results.redaction(record)
+            of = as_it_is if redaction is None else redaction.of
+            warn(what, run_id=record.run_id, **{name: of(said) for name, said in text.items()})
+
         def rank(record: Record) -> int:
             try:
                 found = priority(self._executor.run(record))
                 if isinstance(found, int):
                     return found
-                warn("priority_is_no_number", run_id=record.run_id, priority=repr(found))
+                told("priority_is_no_number", record, priority=repr(found))
             except Exception as error:
-                warn("priority_failed", run_id=record.run_id, error=repr(error))
+                told("priority_failed", record, error=repr(error))
             return 0
 
         return rank
@@ -293,7 +310,8 @@ class Dispatcher:
                     loop.call_soon(self._start_another, lane)
                 if job is not None:
                     record, kind, name = job
-                    if self._offered(record, kind, name) == record.version - record.lag:
+                    basis = _WHATEVER if kind is _HOOK else record.version - record.lag
+                    if self._offered(record, kind, name) == basis:
                         await self._do(record, kind, name, pace)
                 turn += 1
                 if turn % TURN == 0:
@@ -305,11 +323,12 @@ class Dispatcher:
         key = (record.run_id, kind, name)
         busy = self._busy
         if key in busy:
-            self._standing_back[key] = record.version - record.lag
+            newer = record.version if kind is _HOOK else record.version - record.lag
+            self._standing_back[key] = newer
             return
         busy.add(key)
         try:
-            job = self._executor.run_job(record, kind, name)
+            job = self._run_job(record, kind, name)
             event = await (job if pace is None else pace.run(record, job))
         finally:
             busy.discard(key)

@@ -126,6 +126,7 @@ class EmbeddedHost:
                 inner=inner_of(self, workflow),
                 paces=self._paces,
                 vault=self.vaults.of(name),
+                tell=_tell,
             )
             shard.fold(log.records)
             fresh = [aside for aside in shard.take_asides() if aside.offset >= log.told]
@@ -265,6 +266,10 @@ async def _nothing_elsewhere(workflow: str) -> bool:
 
 def _warn(what: str, **told: Any) -> None:
     logger.warning(what, extra=told)
+
+
+def _tell(what: str, **told: Any) -> None:
+    logger.info(what, extra=told)
 
 
 def differences(

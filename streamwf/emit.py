@@ -88,9 +88,7 @@ def _all(
         yield from _changed_state(workflow, before, after, event)
 
 
-def _answered(
-    workflow: str, before: Record, after: Record, event: Event
-) -> Iterator[Emission]:
+def _answered(workflow: str, before: Record, after: Record, event: Event) -> Iterator[Emission]:
     left = {call.id for call in after.calls}
     own = [call.id for call in before.calls if has_own_key(call.payload, call.bytes64)]
     done = [call_id for call_id in own if call_id not in left]
@@ -264,9 +262,7 @@ def _handed_on(
         yield from handed_on(workflow, before, target, event)
 
 
-def handed_on(
-    workflow: str, mailbox: Record, target: Target, event: Event
-) -> Iterator[Emission]:
+def handed_on(workflow: str, mailbox: Record, target: Target, event: Event) -> Iterator[Emission]:
     """All that a mailbox keeps goes to a run."""
     for call in mailbox.calls:
         yield Emission(workflow, _again(workflow, mailbox, call, target, event))

@@ -72,11 +72,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     instead: of a trigger, the foreign id that the run is to have, unless the one that is named
         has a run of that id already.
     timers: the timers that are set, as `name=instant` separated by spaces, with `*n` after n
-        failed attempts: all those of a status that is entered (started, moved), or the one that
+        failed attempts, or `*n*m` if it has asked m times to be repeated: all those of a status that is entered (started, moved), or the one that
         is due again (expired).
     timer: the name of the timer that this event answers.
-    call: of a callback, its name; of a result, the id of the callback that it answers; of what was
-        released, the ids of callbacks, separated by spaces.
+    call: of a callback, its name; of a result, the id of what it answers: a callback, or what has
+        asked for a hook; of what was released, the ids of callbacks, separated by spaces.
     until: how long a callback waits to be wanted.
     hook: the hook that this event asks for or answers.
     starts: the runs that a step has started, as JSON.
@@ -326,6 +326,12 @@ def _instant(timestamp_ms: int) -> datetime:
         raise UnreadableRecord(why=f"its timestamp {timestamp_ms} is no time: {error}") from error
 
 
+def object_of(event: Event) -> msgspec.Raw | None:
+    """What a run carries after an event; None if the event changes nothing of it."""
+    carries = event.type in RESULTS or event.type in (TRIGGER, CHANGE)
+    return event.data if carries and isinstance(event.data, msgspec.Raw) else None
+
+
 def keyed_id(kind: str, workflow: str, run: str, name: str, key: str) -> str:
     """The id of every request of that kind and key to a run, or to the latest of a foreign id."""
     return derived_id(kind, workflow, run, name, key)
@@ -369,10 +375,13 @@ def check_foreign_id(foreign_id: str) -> None:
 
 
 def pack_timers(timers: tuple[Timer, ...]) -> str:
-    return " ".join(
-        f"{timer.name}={timer.due_at.isoformat()}" + (f"*{timer.attempt}" if timer.attempt else "")
-        for timer in timers
-    )
+    return " ".join(f"{timer.name}={timer.due_at.isoformat()}{_counts(timer)}" for timer in timers)
+
+
+def _counts(timer: Timer) -> str:
+    if timer.rounds:
+        return f"*{timer.attempt}*{timer.rounds}"
+    return f"*{timer.attempt}" if timer.attempt else ""
 
 
 def unpack_timers(text: str) -> tuple[Timer, ...]:
@@ -380,10 +389,10 @@ def unpack_timers(text: str) -> tuple[Timer, ...]:
     timers = []
     for part in text.split():
         name, _, due = part.partition("=")
-        instant, _, attempt = due.partition("*")
+        instant, *counts = due.split("*")
         try:
-            timers.append(Timer(name, datetime.fromisoformat(instant), int(attempt or 0)))
-        except ValueError as error:
+            timers.append(Timer(name, datetime.fromisoformat(instant), *map(int, counts)))
+        except (ValueError, TypeError) as error:
             raise UnreadableRecord(why=f"timer {part!r} can't be read: {error}") from error
     return tuple(timers)
 

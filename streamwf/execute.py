@@ -3,7 +3,6 @@
 This is the only place where users' functions run.
 """
 
-import base64
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from .events import Event, derived_id, request
 from .failures import Failures
 from .ports import Clock
 from .record import CORRELATION, MAIL, NOTHING, Call, Child, Record, State
-from .results import answered
+from .results import answered, brought
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -133,7 +132,8 @@ class Executor(Generic[ObjectT, StatusT]):
         except BaseException as error:
             if of_the_loop(error):
                 raise
-            return self.results.failed(record, step, error, lambda: self.run(record))
+            redaction = self.results.redaction(record, run)
+            return self.results.failed(record, step, error, lambda: self.run(record), redaction)
 
     def _enter(self, record: Record) -> Event | None:
         """What the start of a run leads to before its step; None if its step can run at once."""
@@ -158,16 +158,19 @@ class Executor(Generic[ObjectT, StatusT]):
         timeout = self.workflow.timeouts.get(status, {}).get(name)
         if timeout is None:
             return self.results.expired(record, name)
+        run = None
         try:
             run = self.run(record)
-            run.attempt = answered(record, name).attempt + 1
-            run.idempotency_key += f"-{name}"
+            timer = answered(record, name)
+            run.attempt = timer.attempt + 1
+            run.idempotency_key += f"-{name}-{timer.rounds}" if timer.rounds else f"-{name}"
             result = await call(timeout, self._threads, run)
             return self.results.returned(record, run, timeout, result)
         except BaseException as error:
             if of_the_loop(error):
                 raise
-            return self.results.timer_failed(record, timeout, error)
+            redaction = self.results.redaction(record, run)
+            return self.results.timer_failed(record, timeout, error, redaction)
 
     async def _call(self, record: Record, name: str) -> Event:
         waiting = next(call for call in record.calls if call.id == name)
@@ -185,11 +188,12 @@ class Executor(Generic[ObjectT, StatusT]):
             )
             return self.results.declined(record, waiting, error)
         try:
-            payload = _payload(callback, waiting)
+            payload = self._payload(callback, waiting)
         except InvalidPayload as error:
             return self.results.declined(record, waiting, error)
         except Exception as error:
             return self.results.call_failed(record, waiting, callback, error)
+        run = None
         try:
             run = self.run(record)
             run.attempt = waiting.attempt + 1
@@ -199,27 +203,46 @@ class Executor(Generic[ObjectT, StatusT]):
         except BaseException as error:
             if of_the_loop(error):
                 raise
-            return self.results.call_failed(record, waiting, callback, error)
+            redaction = self.results.redaction(record, run, waiting.id)
+            return self.results.call_failed(record, waiting, callback, error, redaction)
 
     async def _hook(self, record: Record, name: str) -> Event:
-        due = next(hook for hook in record.hooks if hook.on == name)
+        # Of several for the same, one that has failed waits for its time.
+        due = min((hook for hook in record.hooks if hook.on == name), key=lambda hook: hook.due_at)
         hook = {str(on): hook for on, hook in self.workflow.hooks.items()}.get(name)
         if hook is None:
             return self.results.hooked(record, due)
         # Of an object whose data was deleted nothing may be left.
         gone = record.state is State.DATA_DELETED and record.object == NOTHING
+        run = None
         try:
             run = self._run(record, cast("ObjectT", None)) if gone else self.run(record)
             run.attempt = due.attempt + 1
-            run.idempotency_key += f"-on_{name}"
+            run.idempotency_key = f"{record.run_id}-on_{name}-{due.id}"
             await call(hook, self._threads, run)
         except BaseException as error:
             if of_the_loop(error):
                 raise
             # Those that are for other changes can't do much without, and were tried before.
             again = not gone or name == HookOn.DATA_DELETED
-            return self.results.hooked(record, due, error, again=again)
+            redaction = self.results.redaction(record, run)
+            return self.results.hooked(record, due, error, redaction, again=again)
         return self.results.hooked(record, due)
+
+    def _payload(self, callback: Callback[ObjectT, StatusT], waiting: Call) -> Any:
+        """What came, as the callback wants it. Raises InvalidPayload."""
+        try:
+            data = brought(waiting)
+        except ValueError as error:
+            fields = [{"field": "data_base64", "message": str(error)}]
+            raise InvalidPayload(name=callback.name, detail=str(error), errors=fields) from None
+        if callback.payload is None:
+            nothing = not waiting.bytes64 and data == bytes(NOTHING)
+            return b"" if nothing else data
+        try:
+            return callback.payload.validate_json(data)
+        except ValidationError as error:
+            raise callback.misfit(self.workflow.objects.masking, error, data) from None
 
     # ---- what needs no user's function, or hardly
 
@@ -233,8 +256,10 @@ class Executor(Generic[ObjectT, StatusT]):
         custom = self.workflow.custom_delete
         if custom is not None:
             try:
-                left = custom(self.workflow.load(bytes(record.object)))
-                fields["data"] = msgspec.Raw(self.workflow.dump(left))
+                left = self.workflow.dump(custom(self.workflow.load(bytes(record.object))))
+                # What could never be read again would only be kept.
+                self.workflow.load(left)
+                fields["data"] = msgspec.Raw(left)
             except Exception as error:
                 fields["reason"] = f"custom_delete raised {type(error).__name__}: all is deleted"
         return self.results.event(record, events.DELETED, **fields)
@@ -278,30 +303,6 @@ def _wanted(
         [only] = callbacks.values()
         return only
     return callbacks.get(waiting.name)
-
-
-def _payload(callback: Callback[Any, Any], waiting: Call) -> Any:
-    """What came, as the callback wants it. Raises InvalidPayload."""
-    try:
-        if waiting.bytes64:
-            data = base64.b64decode(waiting.bytes64, validate=True)
-        else:
-            data = bytes(waiting.payload)
-        if callback.payload is None:
-            nothing = not waiting.bytes64 and data == bytes(NOTHING)
-            return b"" if nothing else data
-        return callback.payload.validate_json(data)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        fields = [
-            {"field": ".".join(map(str, item["loc"])) or "payload", "message": item["msg"]}
-            for item in wrong
-        ]
-        detail = "; ".join(f"{item['field']}: {item['message']}" for item in fields)
-        raise InvalidPayload(name=callback.name, detail=detail, errors=fields) from None
-    except ValueError as error:
-        fields = [{"field": "data_base64", "message": str(error)}]
-        raise InvalidPayload(name=callback.name, detail=str(error), errors=fields) from None
 
 
 def rejected_trigger(record: Record, event: Event) -> Event:

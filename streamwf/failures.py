@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from . import events
 from .declared import Callback, Run, Step, Timeout
-from .errors import Fatal, RequestRefused
+from .errors import Fatal, InvalidObject, InvalidPayload, ObjectUnreadable, RequestRefused
 from .events import Event
 from .record import Call, DueHook, Record, State, Timer
+from .redaction import Redaction
 from .results import Results, answered
 from .retry import Retry
 from .telling import text, told
@@ -18,6 +19,9 @@ ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
 
 _RETRY = Retry()
+
+#: Errors that tell nothing of masked fields.
+_DISCREET = (InvalidObject, InvalidPayload, ObjectUnreadable)
 
 
 class Failures(Results[ObjectT, StatusT]):
@@ -31,13 +35,22 @@ class Failures(Results[ObjectT, StatusT]):
         step: Step[ObjectT, StatusT],
         error: BaseException,
         again: Callable[[], Run[ObjectT, StatusT]],
+        redaction: Redaction | None = None,
     ) -> Event:
-        """again: makes the run as it was before the step."""
+        """again: makes the run as it was before the step. redaction: of the run as it is now."""
         try:
-            return self.bounded(self._judged(record, step, error, again))
+            return self.bounded(self._judged(record, step, error, again, redaction))
         except Exception as worse:
             # What the error should have led to is impossible. People have to see to it.
-            return self.stuck(record, worse)
+            return self.stuck(record, worse, redaction)
+
+    def _told(
+        self, record: Record, error: BaseException, redaction: Redaction | None
+    ) -> dict[str, str]:
+        redaction = redaction or self.redaction(record)
+        if redaction is None:
+            return told(error)
+        return told(error, redaction.known if isinstance(error, _DISCREET) else redaction.of)
 
     def _judged(
         self,
@@ -45,16 +58,19 @@ class Failures(Results[ObjectT, StatusT]):
         step: Step[ObjectT, StatusT],
         error: BaseException,
         again: Callable[[], Run[ObjectT, StatusT]],
+        redaction: Redaction | None,
     ) -> Event:
         attempt = record.attempt + 1
         final = isinstance(error, step.fatal)
         if final or step.retry.exhausted(attempt):
             if step.on_error is not None:
-                return self.moved(record, again(), step.on_error, step, **told(error))
-            return self._paused_by(record, error, attempt, None if final else self._resume_at())
+                why = self._told(record, error, redaction)
+                return self.moved(record, again(), step.on_error, step, **why)
+            resume_at = None if final else self._resume_at()
+            return self._paused_by(record, error, attempt, resume_at, redaction)
         if step.pause_after is not None and attempt >= step.pause_after:
-            return self._paused_by(record, error, attempt, self._resume_at())
-        return self._try_again(record, step.retry, error)
+            return self._paused_by(record, error, attempt, self._resume_at(), redaction)
+        return self._try_again(record, step.retry, error, redaction)
 
     def put_off(self, record: Record, error: BaseException, **also: Any) -> Event:
         """The step of an inner run failed: it is tried again."""
@@ -64,26 +80,40 @@ class Failures(Results[ObjectT, StatusT]):
         """The run could not enter its start: that is tried again."""
         return self.bounded(self._try_again(record, _RETRY, error))
 
-    def _try_again(self, record: Record, retry: Retry, error: BaseException, **also: Any) -> Event:
+    def _try_again(
+        self,
+        record: Record,
+        retry: Retry,
+        error: BaseException,
+        redaction: Redaction | None = None,
+        **also: Any,
+    ) -> Event:
         attempt = record.attempt + 1
         return self.event(
             record,
             events.FAILED,
             dueat=self._later(retry, attempt),
             attempt=attempt,
-            **told(error),
+            **self._told(record, error, redaction),
             **also,
         )
 
     def _later(self, retry: Retry, attempt: int) -> datetime:
         return self.clock.now() + retry.delay(attempt, self.chance())
 
-    def stuck(self, record: Record, error: BaseException) -> Event:
+    def stuck(
+        self, record: Record, error: BaseException, redaction: Redaction | None = None
+    ) -> Event:
         """No attempt can mend this: only other code or another object can."""
-        return self.bounded(self._paused_by(record, error, record.attempt + 1, resume_at=None))
+        return self.bounded(self._paused_by(record, error, record.attempt + 1, None, redaction))
 
     def _paused_by(
-        self, record: Record, error: BaseException, attempt: int, resume_at: datetime | None
+        self,
+        record: Record,
+        error: BaseException,
+        attempt: int,
+        resume_at: datetime | None,
+        redaction: Redaction | None,
     ) -> Event:
         return self.event(
             record,
@@ -93,7 +123,7 @@ class Failures(Results[ObjectT, StatusT]):
             attempt=attempt,
             reason=f"paused after {attempt} failed attempts",
             resumeat=resume_at,
-            **told(error),
+            **self._told(record, error, redaction),
         )
 
     def rejected(self, record: Record, why: RequestRefused) -> Event:
@@ -111,9 +141,15 @@ class Failures(Results[ObjectT, StatusT]):
     # ---- timeouts, callbacks and hooks
 
     def timer_failed(
-        self, record: Record, timeout: Timeout[ObjectT, StatusT], error: BaseException
+        self,
+        record: Record,
+        timeout: Timeout[ObjectT, StatusT],
+        error: BaseException,
+        redaction: Redaction | None = None,
     ) -> Event:
-        name, attempt = timeout.name, answered(record, timeout.name).attempt + 1
+        timer = answered(record, timeout.name)
+        why = self._told(record, error, redaction)
+        name, attempt = timer.name, timer.attempt + 1
         if isinstance(error, Fatal) or timeout.retry.exhausted(attempt):
             paused = self.event(
                 record,
@@ -124,15 +160,22 @@ class Failures(Results[ObjectT, StatusT]):
                 attempt=record.attempt,
                 reason=f"paused by timeout {name}",
                 timer=name,
-                **told(error),
+                **why,
             )
             return self.bounded(paused)
-        again = Timer(name, self._later(timeout.retry, attempt), attempt)
-        return self.bounded(self.expired(record, name, again, **told(error)))
+        again = Timer(name, self._later(timeout.retry, attempt), attempt, timer.rounds)
+        return self.bounded(self.expired(record, name, again, **why))
 
-    def declined(self, record: Record, call: Call, error: BaseException) -> Event:
+    def declined(
+        self,
+        record: Record,
+        call: Call,
+        error: BaseException,
+        redaction: Redaction | None = None,
+    ) -> Event:
         """A callback is answered with an error, and changes nothing."""
-        event = self.event(record, events.DECLINED, answers=call.id, call=call.id, **told(error))
+        why = self._told(record, error, redaction or self.redaction(record, call=call.id))
+        event = self.event(record, events.DECLINED, answers=call.id, call=call.id, **why)
         return self.bounded(event)
 
     def call_failed(
@@ -141,10 +184,12 @@ class Failures(Results[ObjectT, StatusT]):
         call: Call,
         callback: Callback[ObjectT, StatusT],
         error: BaseException,
+        redaction: Redaction | None = None,
     ) -> Event:
         attempt = call.attempt + 1
+        redaction = redaction or self.redaction(record, call=call.id)
         if isinstance(error, Fatal) or callback.retry.exhausted(attempt):
-            return self.declined(record, call, error)
+            return self.declined(record, call, error, redaction)
         failed = self.event(
             record,
             events.POSTPONED,
@@ -152,7 +197,7 @@ class Failures(Results[ObjectT, StatusT]):
             call=call.id,
             dueat=self._later(callback.retry, attempt),
             attempt=attempt,
-            **told(error),
+            **self._told(record, error, redaction),
         )
         return self.bounded(failed)
 
@@ -161,16 +206,17 @@ class Failures(Results[ObjectT, StatusT]):
         record: Record,
         hook: DueHook,
         error: BaseException | None = None,
+        redaction: Redaction | None = None,
         *,
         again: bool = True,
     ) -> Event:
         """A hook has run; or it has failed, and is tried again unless that is of no use."""
         fields: dict[str, Any] = {}
         if error is not None:
-            fields |= told(error)
+            fields |= self._told(record, error, redaction)
             if again and not isinstance(error, Fatal):
                 attempt = hook.attempt + 1
                 fields |= {"dueat": self._later(_RETRY, attempt), "attempt": attempt}
         return self.bounded(
-            self.event(record, events.HOOKED, answers=hook.on, hook=hook.on, **fields)
+            self.event(record, events.HOOKED, answers=hook.on, hook=hook.on, call=hook.id, **fields)
         )

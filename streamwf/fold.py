@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from . import mail
-from .events import REQUESTS, TRIGGER, Event
+from .events import HOOKED, REQUESTS, TRIGGER, Event
 from .fold_requests import requested
 from .fold_results import resulted
 from .record import LIVE, MAIL, MAX_OFFSETS, NOTHING, Record, State
@@ -39,7 +39,9 @@ def fold(record: Record | None, event: Event, offset: int) -> tuple[Record | Non
         return record, Verdict.NO_SUCH_RUN
     if event.type in REQUESTS:
         changed = requested(record, event)
-    elif not record.version - record.lag <= event.version <= record.version:
+    elif event.type != HOOKED and not (
+        record.version - record.lag <= event.version <= record.version
+    ):
         return record, Verdict.STALE
     else:
         changed = resulted(record, event)

@@ -180,7 +180,8 @@ def enough(waits: str, children: tuple[Child, ...]) -> bool:
 
 
 def _hook(record: Record, event: Event) -> Changed:
-    return _noted(record, event, hooks=(*record.hooks, DueHook(event.hook, event.time)))
+    due = DueHook(event.hook, event.time, id=event.id)
+    return _noted(record, event, hooks=(*record.hooks, due))
 
 
 def _retain(record: Record, event: Event) -> Changed:

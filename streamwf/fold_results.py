@@ -22,7 +22,7 @@ from .events import (
     unpack_timers,
 )
 from .fold_requests import enough, steered
-from .record import LIVE, NOTHING, TRANSITIONS, Call, Child, DueHook, Record, State
+from .record import LIVE, NOTHING, TRANSITIONS, Call, Child, Record, State
 from .verdict import Changed, Verdict
 
 # A member of an enum costs a look-up in its class; these are looked up for every event.
@@ -182,12 +182,13 @@ def _answered(record: Record, event: Event, *, own_error: bool, **fields: object
 
 def _hooked(record: Record, event: Event) -> Changed:
     """A hook has run, or is due again. The run itself is as it was."""
-    answered = next((hook for hook in record.hooks if hook.on == event.hook), None)
+    asked = (event.hook, event.call)
+    answered = next((hook for hook in record.hooks if (hook.on, hook.id) == asked), None)
     if answered is None:
         return Verdict.STALE
     hooks = tuple(hook for hook in record.hooks if hook is not answered)
     if event.dueat is not None:
-        hooks = (DueHook(answered.on, event.dueat, event.attempt), *hooks)
+        hooks = (_replace(answered, due_at=event.dueat, attempt=event.attempt), *hooks)
     return _replace(
         record,
         version=record.version + 1,

@@ -83,14 +83,22 @@ class InnerWork:
         """The step has failed, and is tried again, later each time."""
         return self._results.put_off(self.record, error)
 
-    def failed(self, error: BaseException, after: timedelta, data: bytes) -> Event:
-        """The step has failed, and is tried again after so long. data: the object."""
+    def told(self, error: BaseException, of: bytes) -> dict[str, str]:
+        """An error, as the attributes of an event. of: what it was made of."""
+        redaction = self._results.redaction_of(of)
+        return told(error) if redaction is None else told(error, redaction.of)
+
+    def failed(self, error: BaseException, after: timedelta, data: bytes, of: bytes) -> Event:
+        """The step has failed, and is tried again after so long. data: the object.
+
+        of: what was to be used.
+        """
         event = self.event(
             events.FAILED,
             dueat=self._host.clock.now() + after,
             attempt=self.record.attempt + 1,
             data=msgspec.Raw(data),
-            **told(error),
+            **self.told(error, of),
         )
         return self._results.bounded(event)
 

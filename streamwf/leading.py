@@ -19,7 +19,6 @@ from .declared import Callback
 from .definition import Workflow
 from .errors import (
     ConnectorReturned,
-    InvalidPayload,
     InvalidQuery,
     RecordTooLarge,
     UnknownCallback,
@@ -125,11 +124,26 @@ class Leading:
             told = ", ".join(sorted(known)) or "none"
             raise UnknownCallback(workflow=self.workflow.name, name=call.name, known=told)
         if isinstance(call.payload, bytes):
-            _check(callbacks, call.payload)
+            self._check(callbacks, call.payload)
             return {"data_base64": base64.b64encode(call.payload).decode()}
         data = payload_json(call.name, call.payload)
-        _check(callbacks, data)
+        self._check(callbacks, data)
         return {"data": data}
+
+    def _check(self, callbacks: Sequence[Callback[Any, Any]], data: bytes) -> None:
+        """Raises InvalidPayload."""
+        refused: tuple[Callback[Any, Any], ValidationError] | None = None
+        for callback in callbacks:
+            if callback.payload is None:
+                return
+            try:
+                callback.payload.validate_json(data)
+                return
+            except ValidationError as error:
+                refused = callback, error
+        if refused is not None:
+            callback, why = refused
+            raise callback.misfit(self.workflow.objects.masking, why, data)
 
 
 def _target(each: Start[Any, Any] | Call) -> tuple[str, ...]:
@@ -137,22 +151,3 @@ def _target(each: Start[Any, Any] | Call) -> tuple[str, ...]:
     if isinstance(each, Start):
         return ("start", each.foreign_id)
     return ("call", each.name, each.foreign_id or "", each.run_id or "", each.correlation or "")
-
-
-def _check(callbacks: Sequence[Callback[Any, Any]], data: bytes) -> None:
-    """Raises InvalidPayload."""
-    refused: ValidationError | None = None
-    for callback in callbacks:
-        if callback.payload is None:
-            return
-        try:
-            callback.payload.validate_json(data)
-            return
-        except ValidationError as error:
-            refused = error
-    if refused is not None:
-        wrong = refused.errors(include_url=False, include_input=False, include_context=False)
-        detail = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'payload'}: {item['msg']}" for item in wrong
-        )
-        raise InvalidPayload(name=callbacks[0].name, detail=detail, errors=[])

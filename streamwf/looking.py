@@ -32,6 +32,7 @@ from .lists import (
     read_cursor,
     selections,
 )
+from .masked_views import events_for_who_asks, for_who_asks
 from .ports import Clock, Letter
 from .record import DELETED, LIVE, Record, State
 from .shard import Shard
@@ -127,6 +128,8 @@ class Looking:
         if record.state in DELETED:
             deleted = max((n for n, e in enumerate(told) if e.type == events.DELETED), default=None)
             told[:deleted] = map(without_data, told[:deleted])
+        workflow, known = shard.workflow, self.host.workflows
+        told = events_for_who_asks(known, workflow, record.kind, found, told)
         return History(run_id=run_id, truncated=first > 1, events=told)
 
     async def find(self, query: Query) -> Page:
@@ -294,7 +297,8 @@ class Looking:
         held_until = shard.dispatcher.held_until(record)
         shown, workflow = await self._shown(shard, record), shard.workflow
         shown = msgspec.structs.replace(shown, status=workflow.current(shown.status))
-        return run_view(workflow.name, workflow.start_name, shown, held_until)
+        view = run_view(workflow.name, workflow.start_name, shown, held_until)
+        return for_who_asks(workflow, shown, view)
 
     async def _shown(self, shard: Shard, record: Record) -> Record:
         """The run in plain."""

@@ -104,6 +104,14 @@ class Masking:
             value, mode="json", round_trip=True, warnings=False, context=context_of(redaction.take)
         )
 
+    def shown_json(self, data: bytes, redaction: Redaction) -> Any:
+        """The same of JSON. Of what does not fit, nobody knows what is masked."""
+        try:
+            return self.masked(self._adapter.validate_json(data), redaction)
+        except Exception:  # The validators of users' types may raise anything.
+            self.guess(data, redaction)
+            return MASK
+
     def guess(self, data: bytes, redaction: Redaction) -> None:
         """Take what would be masked of data that does not fit the type: what has such names."""
         try:

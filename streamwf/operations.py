@@ -5,9 +5,6 @@ The web views and the client call these; what another worker owns they ask of th
 
 import uuid
 
-import msgspec
-from msgspec import UNSET
-
 from . import events
 from .answering import Answering
 from .connected import Connected
@@ -17,7 +14,7 @@ from .errors import (
     TransitionRefused,
     VersionNotFound,
 )
-from .events import derived_id
+from .events import derived_id, object_of
 from .fold import Verdict
 from .graph import counts
 from .pacing import Held
@@ -121,8 +118,8 @@ class Operations(Answering, Connected, Scheduling):
         offsets = record.offsets[: max(version - first + 1, 0)]
         found = await self.host.read(shard.workflow.name, shard.partition, offsets)
         status = next((event.status for event in reversed(found) if event.status), "")
-        data = next((e.data for e in reversed(found) if isinstance(e.data, msgspec.Raw)), UNSET)
-        if not first <= version <= record.version or data is UNSET or (first > 1 and not status):
+        data = next((data for e in reversed(found) if (data := object_of(e)) is not None), None)
+        if not first <= version <= record.version or data is None or (first > 1 and not status):
             raise VersionNotFound(
                 run_id=record.run_id, version=version, first=first, last=record.version
             )

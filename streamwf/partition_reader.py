@@ -26,7 +26,6 @@ from .looking import Host
 from .ports import Letter
 from .pump import Pump, size_of
 from .sources import MAX_POSITION, Message, Source
-from .telling import told
 from .vault import room
 
 #: Seconds for which a source may say nothing when it is asked something.
@@ -55,13 +54,17 @@ _replace = msgspec.structs.replace
 
 
 class Later(Exception):
-    """A message has failed, and is tried again after so long. data: the object meanwhile."""
+    """A message has failed, and is tried again after so long. data: the object meanwhile.
 
-    def __init__(self, error: BaseException, after: timedelta, data: bytes) -> None:
+    of: what the message says.
+    """
+
+    def __init__(self, error: BaseException, after: timedelta, data: bytes, of: bytes) -> None:
         super().__init__(error, after)
         self.error = error
         self.after = after
         self.data = data
+        self.of = of
 
 
 def check_source(connector: Connector[Any, Any], former: str) -> None:
@@ -146,7 +149,7 @@ class PartitionReader:
             if isinstance(error, HOPELESS) or self._retry.exhausted(self._place.tried + 1):
                 self._set_aside(message, error)
                 return
-            await self._try_later(error)
+            await self._try_later(error, message)
         self._passed(message)
 
     def _check_position(self, message: Message) -> None:
@@ -175,17 +178,17 @@ class PartitionReader:
             return error
         return None
 
-    async def _try_later(self, error: BaseException) -> None:
+    async def _try_later(self, error: BaseException, message: Message) -> None:
         """Let go ahead what came before, and wait as long as the retry policy says."""
         await self._flush()
         self._place = _replace(self._place, tried=self._place.tried + 1)
         after = self._retry.delay(self._place.tried, random.random())
         if after >= LONG:
-            raise Later(error, after, encode(self._place))
+            raise Later(error, after, encode(self._place), message.value or b"")
         await self._work.pause(after.total_seconds())
 
     def _set_aside(self, message: Message, error: BaseException) -> None:
-        why = told(error)
+        why = self._work.told(error, message.value or b"")
         letter = Letter(
             key=message.key,
             value=message.value,

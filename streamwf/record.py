@@ -56,12 +56,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 class Timer(msgspec.Struct, frozen=True, array_like=True):
     """A timeout that waits for its time, bound to the run's stay in its status.
 
-    attempt: how many times in a row it has failed.
+    attempt: how many times in a row it has failed. rounds: how often it has asked to be repeated.
     """
 
     name: str
     due_at: datetime
     attempt: int = 0
+    rounds: int = 0
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -83,11 +84,16 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DueHook(msgspec.Struct, frozen=True, array_like=True):
-    """A hook that is to run. on: what it is for. attempt: how often in a row it has failed."""
+    """A hook that is to run.
+
+    on: what it is for. attempt: how often in a row it has failed. id: of the event that asked
+        for it.
+    """
 
     on: str
     due_at: datetime
     attempt: int = 0
+    id: str = ""
 
 
 class Child(msgspec.Struct, frozen=True, array_like=True):

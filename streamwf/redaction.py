@@ -48,10 +48,10 @@ class Redaction:
 
     def of(self, text: str) -> str:
         """A text without them."""
-        if not text:
-            return text
-        if self.unknown:
-            return UNTOLD
+        return UNTOLD if text and self.unknown else self.known(text)
+
+    def known(self, text: str) -> str:
+        """The same of a text that tells of none that are unknown."""
         text = _INPUT.sub(f"input_value={MASK}", text)
         for form in _longest_first(self._anywhere):
             text = text.replace(form, MASK)
@@ -59,10 +59,6 @@ class Redaction:
             forms = "|".join(map(re.escape, _longest_first(self._alone)))
             text = re.sub(rf"(?<![^\W_])(?<!\d\.)(?:{forms})(?![^\W_])(?!\.\d)", MASK, text)
         return text
-
-
-def as_it_is(text: str) -> str:
-    return text
 
 
 def _longest_first(forms: Collection[str]) -> list[str]:

@@ -2,6 +2,8 @@
 time, once; the fold only applies them. Pure but for the clock and the chance that it is given.
 """
 
+import base64
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -30,7 +32,8 @@ from .events import (
 )
 from .outcome import Cancel, Pause, Repeat, Skip
 from .ports import Clock
-from .record import Call, Record, State, Timer
+from .record import NOTHING, Call, Record, State, Timer
+from .redaction import MASK, Redaction
 from .telling import text
 
 ObjectT = TypeVar("ObjectT")
@@ -61,6 +64,7 @@ class Results(Generic[ObjectT, StatusT]):
         self.chance = chance
         self._source = source_of(workflow.name)
         self._definition = workflow.definition
+        self._masks = workflow.masks
         # Entered by their step alone: no timer is set, and nothing is waited for.
         self._plain = {
             name for name, step in workflow.steps.items() if not step.lag and not step.children
@@ -131,9 +135,50 @@ class Results(Generic[ObjectT, StatusT]):
                 try:
                     check_foreign_id(subject)
                 except InvalidForeignId:
-                    raise CorrelationInvalid(name=callback.name, value=subject[:80]) from None
+                    # Cut, a masked value would not be known again.
+                    shown = MASK if self._masks else subject[:80]
+                    raise CorrelationInvalid(name=callback.name, value=shown) from None
                 found.append(subject)
         return found
+
+    # ---- what is masked
+
+    def redaction(
+        self, record: Record, run: Run[ObjectT, StatusT] | None = None, call: str = ""
+    ) -> Redaction | None:
+        """What takes the values of masked fields out of texts; None if there are none.
+
+        run: as a function has left it. call: the id of the callback that it was told.
+        """
+        if not self._masks:
+            return None
+        # What inner runs carry is no object.
+        data = bytes(NOTHING) if record.kind else bytes(record.object)
+        redaction = self.workflow.objects.redaction(data, *([] if run is None else [run.object]))
+        for told in record.calls:
+            if told.id == call:
+                with contextlib.suppress(ValueError):
+                    self._redact(brought(told), redaction, told.name)
+        return redaction
+
+    def redaction_of(self, data: bytes) -> Redaction | None:
+        """The same of what leads to objects, and to callbacks, and is neither yet."""
+        if not self._masks:
+            return None
+        redaction = Redaction()
+        self._redact(data, redaction)
+        return redaction
+
+    def _redact(self, data: bytes, redaction: Redaction, callback: str = "") -> None:
+        for at_status in self.workflow.callbacks.values():
+            for each in at_status.values():
+                if each.masking is not None and callback in ("", each.name):
+                    each.masking.shown_json(data, redaction)
+        self.workflow.objects.masking.guess(data, redaction)
+
+    def _reason(self, record: Record, run: Run[ObjectT, StatusT], call: str, said: str) -> str:
+        redaction = self.redaction(record, run, call)
+        return text(said if redaction is None else redaction.of(said))
 
     # ---- what a step, a timeout or a callback has returned
 
@@ -211,7 +256,7 @@ class Results(Generic[ObjectT, StatusT]):
                     answers=timer or call,
                     state=State.PAUSED,
                     data=data,
-                    reason=text(reason),
+                    reason=self._reason(record, run, call, reason),
                     dueat=record.due_at if beside else now,
                     timer=timer,
                     call=call,
@@ -224,7 +269,7 @@ class Results(Generic[ObjectT, StatusT]):
                     answers=timer or call,
                     state=State.CANCELLED,
                     data=data,
-                    reason=text(reason),
+                    reason=self._reason(record, run, call, reason),
                     timer=timer,
                     call=call,
                 )
@@ -249,7 +294,8 @@ class Results(Generic[ObjectT, StatusT]):
 
     def _again(self, record: Record, timer: str, call: str, due_at: datetime, **also: Any) -> Event:
         if timer:
-            return self.expired(record, timer, Timer(timer, due_at), **also)
+            again = Timer(timer, due_at, rounds=answered(record, timer).rounds + 1)
+            return self.expired(record, timer, again, **also)
         return self.event(record, events.POSTPONED, answers=call, call=call, dueat=due_at, **also)
 
     def _saved(self, record: Record, run: Run[ObjectT, StatusT]) -> msgspec.Raw:
@@ -298,6 +344,11 @@ class Results(Generic[ObjectT, StatusT]):
         if size > self._max_bytes // 2 and len(encode_event(event)) > self._max_bytes:
             raise RecordTooLarge(what="object", size=size, limit=self._max_bytes)
         return event
+
+
+def brought(call: Call) -> bytes:
+    """What a callback has brought. Raises ValueError if it is no base64."""
+    return base64.b64decode(call.bytes64, validate=True) if call.bytes64 else bytes(call.payload)
 
 
 def answered(record: Record, name: str) -> Timer:

@@ -84,8 +84,8 @@ class BackfillRequest(Request):
 class BackfillView(View):
     """A part of a backfill.
 
-    slots: those for which runs were requested; a run that there is already is not started again.
-    left_out: how many the schedule's function left out.
+    slots: those that were looked at; a run that there is already is not started again.
+    left_out: how many of them the schedule's function left out.
     cursor: where the next part begins; None after the last one.
     """
 

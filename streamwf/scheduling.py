@@ -21,7 +21,9 @@ from .errors import (
 from .events import CANCEL, PAUSE, RESUME, derived_id, request
 from .firing import fire
 from .fold import Verdict
+from .masked_views import for_who_asks
 from .record import LIVE, SCHEDULE, Record, row_key
+from .redaction import Redaction
 from .schedule_views import (
     UPCOMING,
     BackfillRequest,
@@ -71,7 +73,7 @@ class Scheduling(Changing):
     def get_schedule(self, name: str, schedule: str) -> ScheduleView:
         """Raises WorkflowNotFound, NotReady and ScheduleNotFound."""
         shard, record = self._schedule(name, schedule)
-        return self._told(shard, record)
+        return self._schedule_told(shard, record)
 
     def _schedule(self, name: str, schedule: str, or_deleted: bool = False) -> tuple[Shard, Record]:
         self.workflow(name)
@@ -81,7 +83,7 @@ class Scheduling(Changing):
             raise ScheduleNotFound(workflow=name, name=schedule)
         return shard, record
 
-    def _told(self, shard: Shard, record: Record) -> ScheduleView:
+    def _schedule_told(self, shard: Shard, record: Record) -> ScheduleView:
         view = self._schedule_view(shard, record)
         if view is None:
             # What it says can't be read, and its step is about to reject it.
@@ -94,7 +96,8 @@ class Scheduling(Changing):
             plan, position = plan_of(record)
         except InvalidQuery:
             return None
-        run, spec = run_view(workflow.name, workflow.start_name, record), plan.spec
+        view = run_view(workflow.name, workflow.start_name, record)
+        run, spec = for_who_asks(workflow, record, view), plan.spec
         gone = is_undeclared(workflow, record)
         return ScheduleView(
             workflow=workflow.name,
@@ -116,7 +119,7 @@ class Scheduling(Changing):
             due_at=record.due_at,
             attempt=record.attempt,
             error=run.error,
-            reason="it is not in the code any more" if gone else record.reason,
+            reason="it is not in the code any more" if gone else run.reason,
         )
 
     # ---- changing
@@ -130,7 +133,7 @@ class Scheduling(Changing):
         UnknownStatus, TerminalStart, InvalidObject, RecordTooLarge, DeadlineExceeded, and
         ScheduleDeclared if it is declared in code.
         """
-        spec = self._spec(name, schedule, asked)
+        spec = self._schedule_spec(name, schedule, asked)
         shard = self._shard_of(name, schedule)
         record = shard.rows.get(row_key(SCHEDULE, schedule))
         now = self.host.clock.now()
@@ -139,7 +142,7 @@ class Scheduling(Changing):
         else:
             plan, position = plan_of(record)
             if plan.spec == spec:
-                return self._told(shard, record)
+                return self._schedule_told(shard, record)
             plan = changed(plan, position, spec, now)
             event = change(name, record, plan, now, str(uuid.uuid4()))
         self._check_size("schedule", event)
@@ -147,9 +150,9 @@ class Scheduling(Changing):
         if answer.verdict is not Verdict.ACCEPTED or answer.record is None:
             # Somebody else has made or deleted it at the same time.
             return await self.schedule(name, schedule, asked)
-        return self._told(shard, answer.record)
+        return self._schedule_told(shard, answer.record)
 
-    def _spec(self, name: str, schedule: str, asked: ScheduleRequest) -> Spec:
+    def _schedule_spec(self, name: str, schedule: str, asked: ScheduleRequest) -> Spec:
         workflow = self.workflow(name)
         check_name(schedule)
         if schedule in workflow.schedules:
@@ -201,7 +204,7 @@ class Scheduling(Changing):
             raise ScheduleNotFound(workflow=name, name=schedule)
         if answer.verdict is Verdict.STATE_FORBIDS:
             raise ScheduleRefused(action=action, name=schedule, state=answer.record.state)
-        return self._told(shard, answer.record)
+        return self._schedule_told(shard, answer.record)
 
     # ---- the past
 
@@ -238,7 +241,8 @@ class Scheduling(Changing):
         except StreamwfError:
             raise
         except Exception as error:
-            why = text(f"{type(error).__name__}: {error}")
+            said = Redaction().of(str(error)) if workflow.masks else error
+            why = text(f"{type(error).__name__}: {said}")
             raise SlotFailed(name=schedule, slot=slot_name(slot), error=why) from error
 
 

@@ -20,6 +20,7 @@ import msgspec
 from .agenda import entries
 from .connections import unmade
 from .connector import MARK
+from .debugging import Tell, debugging
 from .definition import Workflow
 from .dispatch import Dispatcher
 from .emit import Emission, emissions, handed_on, handed_over, needed_no_more, refused
@@ -108,6 +109,7 @@ class Shard:
     inner: what does the work of inner runs, by their kind.
     paces: what paces the steps of the process; of this shard alone, unless given.
     vault: seals and opens what runs carry; None for a workflow that does not encrypt.
+    tell: what happens is told by it if the workflow is debugged.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Shard:
         inner: Mapping[str, Inner] | None = None,
         paces: Paces | None = None,
         vault: Vault | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -148,6 +151,7 @@ class Shard:
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.rows.get)
         self._paces = paces or Paces(clock)
+        self._debugging = debugging(tell, workflow, partition)
         self.dispatcher = Dispatcher(
             executor_of(vault)(
                 workflow, clock, threads, max_bytes=limits.max_record_bytes, inner=inner
@@ -158,6 +162,7 @@ class Shard:
             shard=partition,
             lookup=self.lookup,
             paces=self._paces,
+            debugging=self._debugging,
         )
 
     # ---- folding
@@ -190,6 +195,8 @@ class Shard:
             self._put_aside(record, str(error))
             return
         self.verdicts[event.type, verdict] += 1
+        if self._debugging is not None:
+            self._debugging.judged(event, verdict, after)
         if verdict is _ACCEPTED:
             self._apply(key, known, after, event, now, record.offset)
         elif event.type == TRIGGER and event.parent and verdict is Verdict.RUN_IN_PROGRESS:
@@ -237,6 +244,8 @@ class Shard:
 
     def _put_aside(self, record: LogRecord, reason: str) -> None:
         self.set_aside += 1
+        if self._debugging is not None:
+            self._debugging.set_aside(record.offset)
         aside = Aside(record.key, record.value or b"", record.offset, reason=reason)
         self._asides.append(aside)
         self._wake()
@@ -380,9 +389,7 @@ class Shard:
             unknown = workflow.current(status) not in known
             lost = count and state in LIVE and unknown and state != State.INITIATED
             if lost and status:
-                raise LiveRunsInUnknownStatus(
-                    workflow=workflow.name, status=status, count=count
-                )
+                raise LiveRunsInUnknownStatus(workflow=workflow.name, status=status, count=count)
 
     def _plan(self, key: str, record: Record, now: datetime) -> None:
         for entry in entries(record):

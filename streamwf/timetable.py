@@ -77,9 +77,7 @@ class Timetable:
                     self._push(key, entry)
 
     def _push(self, key: str, entry: Entry) -> None:
-        heapq.heappush(
-            self._heap, (entry.due_at, next(self._numbers), key, entry.kind, entry.name)
-        )
+        heapq.heappush(self._heap, (entry.due_at, next(self._numbers), key, entry.kind, entry.name))
 
     # ---- in step with the shard's checkpoints
 

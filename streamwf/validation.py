@@ -12,7 +12,8 @@ from pydantic.errors import (
 )
 
 from . import connector, recurring
-from .declared import Handler, Mover, Step, Timeout
+from .declared import Callback, Handler, Mover, Step, Timeout
+from .masking import Masking
 
 if TYPE_CHECKING:
     from .definition import Workflow
@@ -56,9 +57,22 @@ def of_type(where: str, kind: object, error: PydanticErrorMixin) -> str:
 
 def _object(workflow: "Workflow[Any, Any]") -> Iterator[str]:
     try:
-        _ = workflow.objects
+        masking = workflow.objects.masking
     except Untaken as error:
         yield of_type("object type", workflow.object_type, error)
+        return
+    yield from of_masking(f"object type {workflow.object_type!r}", masking)
+    for name in (name for name in workflow.search if masking.covers(name)):
+        yield f"search {name!r} names a masked field: leave one of the two out"
+
+
+def of_masking(where: str, masking: Masking) -> list[str]:
+    """Masked fields that a serializer would show."""
+    return [
+        f"{where}: {shown} is masked, and has a serializer that shows it: put the serializer into "
+        "the annotation, and Masked last: Annotated[T, PlainSerializer(…), Masked]"
+        for shown in masking.shown
+    ]
 
 
 def _statuses(workflow: "Workflow[Any, Any]") -> Iterator[str]:
@@ -102,6 +116,8 @@ def _handlers(workflow: "Workflow[Any, Any]") -> Iterator[str]:
             found += _of_step(workflow, handler)
         if isinstance(handler, Timeout):
             found += _of_timeout(handler)
+        if isinstance(handler, Callback) and handler.masking is not None:
+            found += of_masking("payload", handler.masking)
         if isinstance(handler, connector.Connector):
             found += connector.mistakes(handler)
         if isinstance(handler, recurring.Schedule):

@@ -3,12 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from msgspec import UNSET
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from .errors import InvalidQuery
-from .events import MAX_FOREIGN_ID, Event
+from .events import MAX_FOREIGN_ID, Event, object_of
 from .record import Failure, Record, State
 
 MAX_PAGE = 1_000
@@ -446,7 +445,7 @@ def event_view(offset: int, version: int, event: Event) -> EventView:
         attempt=event.attempt,
         reason=event.reason,
         error=_error_view(event.failure),
-        object=None if event.data is UNSET else _json(bytes(event.data)),
+        object=None if (data := object_of(event)) is None else _json(bytes(data)),
     )
 
 

@@ -15,9 +15,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from streamwf.errors import NotReady, WorkerUnreachable
+from streamwf.masked_views import masks_views
 
 #: Says that a request was forwarded.
 LOCAL = "X-Streamwf-Local"
+
+#: Says that whoever asks may not see masked fields, as the worker that forwards has found. It only
+#: ever takes away: one who says it by mistake, or on purpose, sees less.
+MASKED = "X-Streamwf-Masked"
 
 #: Seconds that another worker has to accept a connection, and to answer beyond what it may wait.
 CONNECT = 2.0
@@ -206,6 +211,8 @@ def _asked(headers: Mapping[str, str], body: bytes) -> CIMultiDict[str]:
         (name, value) for name, value in headers.items() if name.lower() not in left_out
     )
     asked[LOCAL] = "1"
+    if masks_views():
+        asked[MASKED] = "1"
     if body:
         asked[hdrs.CONTENT_TYPE] = "application/json"
     return asked

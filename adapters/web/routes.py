@@ -13,6 +13,7 @@ from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
 from streamwf.adapters.web.listing import ListViews
+from streamwf.adapters.web.masking import MaySee, masking, nobody
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.connector_views import ConnectorAction
@@ -33,6 +34,7 @@ def application(
     ready: Callable[[], str | None],
     *,
     deadline: float = DEADLINE,
+    may_see_masked: MaySee = nobody,
 ) -> web.Application:
     """peers: where the other workers are; `NoPeers()` if there are none.
 
@@ -41,9 +43,13 @@ def application(
     worker does, a run that is found nowhere is said not to exist.
 
     deadline: seconds that other workers have to answer what is forwarded to them.
+
+    may_see_masked: whether a request is of somebody who may see masked fields. Of one that was
+    forwarded, both workers are asked, and each sees its headers: judge by those.
     """
     app = web.Application(
-        middlewares=[problems], client_max_size=operations.host.max_record_bytes + SLACK
+        middlewares=[problems, masking(may_see_masked)],
+        client_max_size=operations.host.max_record_bytes + SLACK,
     )
     forwarder = Forwarder(peers, deadline)
     elsewhere = Elsewhere(forwarder, ready)

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -12,10 +12,12 @@ from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.output import progress_bar, write, write_json
 from streamwf.cli.targets import AnyWorkflow, load_workflows
+from streamwf.masked_views import masked_row
 from streamwf.settings import Settings, load
 
 if TYPE_CHECKING:
     from streamwf.agents import Verified
+    from streamwf.agents.rebuild import Difference
 
 FLAGS = (*options.KAFKA, "app_id", "data_dir")
 
@@ -39,12 +41,12 @@ def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Make the tables anew from the log. No step runs. The workers have to be stopped."""
     from streamwf import agents
 
-    for name, done in _each(targets, flags, "rebuilding", agents.rebuild):
+    for workflow, done in _each(targets, flags, "rebuilding", agents.rebuild):
         if as_json:
-            write_json({"workflow": name, **asdict(done)})
+            write_json({"workflow": workflow.name, **asdict(done)})
         else:
             write(
-                f"{name}: {done.events:,} events folded into {done.runs:,} runs"
+                f"{workflow.name}: {done.events:,} events folded into {done.runs:,} runs"
                 f" in {done.partitions} partitions"
             )
 
@@ -61,19 +63,21 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     from streamwf import agents
 
     differ = False
-    for name, found in _each(targets, flags, "verifying", agents.verify):
+    for workflow, found in _each(targets, flags, "verifying", agents.verify):
         differ = differ or bool(found.differences)
+        shown = [_shown(workflow, difference) for difference in found.differences]
         if as_json:
-            write_json({"workflow": name, **asdict(found)})
+            told = {**asdict(found), "differences": [asdict(each) for each in shown]}
+            write_json({"workflow": workflow.name, **told})
         else:
-            _tell(name, found)
+            _tell(workflow.name, found, shown)
     if differ:
         sys.exit(1)
 
 
 def _each(
     targets: tuple[str, ...], flags: dict[str, Any], doing: str, work: Work[Outcome]
-) -> Iterator[tuple[str, Outcome]]:
+) -> Iterator[tuple[AnyWorkflow, Outcome]]:
     """Do one thing to each workflow, with a progress bar."""
     from streamwf.adapters.kafka.topics import app_id_of
 
@@ -86,13 +90,21 @@ def _each(
     for workflow in workflows:
         with progress_bar(f"{doing} {workflow.name}") as progress:
             outcome = asyncio.run(work(workflow, settings, progress))
-        yield workflow.name, outcome
+        yield workflow, outcome
 
 
-def _tell(name: str, found: "Verified") -> None:
+def _shown(workflow: AnyWorkflow, difference: "Difference") -> "Difference":
+    """A difference without what is masked, which may be all that differs."""
+    if not workflow.masks:
+        return difference
+    rows = (difference.live, difference.folded)
+    live, folded = (None if row is None else masked_row(workflow, row) for row in rows)
+    return replace(difference, live=live, folded=folded)
+
+
+def _tell(name: str, found: "Verified", differences: "list[Difference]") -> None:
     if found.behind:
         write(f"{name}: {found.behind:,} events are in no checkpoint yet, and were left out")
-    differences = found.differences
     if not differences:
         write(f"{name}: {found.rows:,} rows, all as the log leads to them")
         return

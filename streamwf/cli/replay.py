@@ -12,6 +12,7 @@ from streamwf.cli.output import progress_bar, say, write_json, write_table
 from streamwf.cli.runs import write_run
 from streamwf.cli.targets import load_workflow
 from streamwf.graph import counts
+from streamwf.masked_views import for_who_asks, masking_views
 from streamwf.record import Record
 from streamwf.settings import load
 from streamwf.views import run_view
@@ -54,10 +55,11 @@ def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any
     with progress_bar(f"replaying {workflow.name}") as progress:
         events = asyncio.run(agents.replay(workflow, settings, instant, progress, take))
     if run is not None:
-        views = [run_view(workflow.name, workflow.start_name, record) for record in found]
-        for view in views:
-            write_run(view, as_json)
-        if not views:
+        for record in found:
+            view = run_view(workflow.name, workflow.start_name, record)
+            with masking_views():
+                write_run(for_who_asks(workflow, record, view), as_json)
+        if not found:
             raise click.ClickException(f"there was no run {run!r} then")
     elif as_json:
         write_json({"workflow": workflow.name, "events": events, "counts": counts(total)})

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.embedded_host import embedded_host
 from tests.acceptance.flows import WORKFLOWS
+from tests.acceptance.flows.connected import FEED
 from tests.acceptance.hosts import Host
 from tests.acceptance.kafka_host import Workers, kafka_host, workers
 from tests.acceptance.rows import hosts_of, shown
@@ -79,13 +80,17 @@ def kafka_workers(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
+async def host(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Host]:
     """A host with all workflows of this suite. In the end its rows are what its log leads to."""
     made: AbstractAsyncContextManager[Host]
     if request.param == "kafka":
         made = kafka_host(request.getfixturevalue("kafka_workers"), WORKFLOWS)
     else:
-        made = embedded_host(WORKFLOWS)
+        feed = tmp_path / "feed"
+        monkeypatch.setenv(FEED, str(feed))
+        made = embedded_host(WORKFLOWS, feed)
     async with made as host:
         yield host
         assert await host.verify() == []

@@ -1,9 +1,10 @@
 """The embedded host: in this process, on a clock that stands still."""
 
 import importlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ class EmbeddedHost(Host):
 
     name = "embedded"
 
-    def __init__(self, workflows: tuple[AnyWorkflow, ...]) -> None:
+    def __init__(self, workflows: tuple[AnyWorkflow, ...], feed: Path) -> None:
         self._workflows = workflows
+        self._feed = feed
         self._stack = AsyncExitStack()
         self._engine: Engine
 
@@ -60,6 +62,14 @@ class EmbeddedHost(Host):
         stamp = int(self.now().timestamp() * 1_000)
         self._engine.host.logs[workflow.name].append(key, raw, stamp)
 
+    async def produce_all(self, workflow: AnyWorkflow, values: Iterable[Mapping[str, Any]]) -> None:
+        for value in values:
+            await self.produce(workflow, value)
+
+    def feed(self, line: str) -> None:
+        with self._feed.open("a") as file:
+            file.write(f"{line}\n")
+
     async def log(self, workflow: AnyWorkflow) -> list[bytes]:
         return [record.value or b"" for record in self._engine.host.logs[workflow.name].records]
 
@@ -95,8 +105,11 @@ class EmbeddedHost(Host):
 
 
 @asynccontextmanager
-async def embedded_host(workflows: tuple[AnyWorkflow, ...]) -> AsyncIterator[EmbeddedHost]:
-    host = EmbeddedHost(workflows)
+async def embedded_host(
+    workflows: tuple[AnyWorkflow, ...], feed: Path
+) -> AsyncIterator[EmbeddedHost]:
+    """feed: the file that a connector reads, which the environment names."""
+    host = EmbeddedHost(workflows, feed)
     await host.start()
     try:
         yield host

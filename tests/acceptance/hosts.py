@@ -3,7 +3,7 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,6 +65,14 @@ class Host(ABC):
 
         shift: so many partitions away from where its key, or its subject, belongs.
         """
+
+    @abstractmethod
+    async def produce_all(self, workflow: AnyWorkflow, values: Iterable[Mapping[str, Any]]) -> None:
+        """The same of many."""
+
+    @abstractmethod
+    def feed(self, line: str) -> None:
+        """Add a line to the file that a connector reads."""
 
     @abstractmethod
     async def log(self, workflow: AnyWorkflow) -> list[bytes]:

@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,13 +16,15 @@ from urllib.request import urlopen
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
 
 from streamwf import Client, Settings
 from streamwf.adapters.http import HttpGateway
 from streamwf.adapters.kafka.reader import read_to, stop_consumer
-from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.adapters.kafka.topics import Topics, admin, create, partition_of
 from streamwf.agents import rebuild, verify
-from tests.acceptance.hosts import PAUSE, PATIENCE, AnyWorkflow, Host, Letter
+from tests.acceptance.flows.connected import FEED, TOPIC
+from tests.acceptance.hosts import PATIENCE, PAUSE, AnyWorkflow, Host, Letter
 from tests.kafka.cluster import Worker
 
 #: Where `tests` lies.
@@ -42,6 +44,8 @@ class Workers:
     def __init__(self, brokers: str, folder: Path) -> None:
         prefix = f"a{uuid.uuid4().hex[:8]}."
         self.folder = folder
+        self.feed = folder / "feed"
+        self.topic = f"{prefix}source"
         self.settings = Settings(
             brokers=brokers,
             app_id=f"{prefix}acceptance",
@@ -58,6 +62,8 @@ class Workers:
             "STREAMWF_PARTITIONS": str(PARTITIONS),
             "STREAMWF_SESSION_TIMEOUT": "PT6S",
             "STREAMWF_WEB_PORT": "0",
+            FEED: str(self.feed),
+            TOPIC: self.topic,
         }
         self.all = [self.worker(name) for name in WORKERS]
         self.behind = timedelta(0)
@@ -72,6 +78,8 @@ class Workers:
         if behind != self.behind:
             self.stop()
         self.behind = behind
+        if not self._starts:
+            asyncio.run(self._make_topic())
         for worker in self.all:
             if not worker.runs:
                 worker.start(CLOCK_BEHIND=str(behind.total_seconds()))
@@ -80,6 +88,13 @@ class Workers:
         while not all(map(self._ready, self.all)):
             assert time.monotonic() < deadline, self.told()
             time.sleep(PAUSE)
+
+    async def _make_topic(self) -> None:
+        client = await admin(self.settings)
+        try:
+            await create(client, NewTopic(self.topic, PARTITIONS, 1))
+        finally:
+            await client.close()
 
     def stop(self, *, kill: bool = False) -> None:
         running = [worker for worker in self.all if worker.runs]
@@ -173,6 +188,26 @@ class KafkaHost(Host):
         topic = Topics.of(workflow.name, self._settings).events
         async with AIOKafkaProducer(bootstrap_servers=self._settings.brokers) as producer:
             await producer.send_and_wait(topic, raw, key=key, partition=partition)
+
+    async def produce_all(self, workflow: AnyWorkflow, values: Iterable[Mapping[str, Any]]) -> None:
+        self._touched[workflow.name] = None
+        topic = Topics.of(workflow.name, self._settings).events
+        async with AIOKafkaProducer(bootstrap_servers=self._settings.brokers) as producer:
+            for value in values:
+                partition = partition_of(str(value["subject"]), PARTITIONS)
+                await producer.send(topic, msgspec.json.encode(value), partition=partition)
+            await producer.flush()
+
+    def feed(self, line: str) -> None:
+        self._touched["connected"] = None
+        with self._workers.feed.open("a") as file:
+            file.write(f"{line}\n")
+
+    async def tell(self, value: bytes) -> None:
+        """Write into the topic that a connector reads, without a key."""
+        self._touched["connected"] = None
+        async with AIOKafkaProducer(bootstrap_servers=self._settings.brokers) as producer:
+            await producer.send_and_wait(self._workers.topic, value)
 
     async def log(self, workflow: AnyWorkflow) -> list[bytes]:
         records = self._records(Topics.of(workflow.name, self._settings).events)

@@ -85,7 +85,7 @@ SECTIONS = (
             "kcat, any language",
         ),
     ),
-    Section("beyond", "Beyond the table", ("children", "change of code", "pacing")),
+    Section("beyond", "Beyond the table", ("children", "pacing")),
     Section("under", "It holds under this", ("faults", "races", "time")),
 )
 

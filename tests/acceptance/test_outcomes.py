@@ -71,6 +71,7 @@ async def test_a_declared_status(host: Host, name: str, signs: Signs) -> None:
     ]
 
 
+@row("under faults", "An undeclared destination is not tried for ever.")
 @row("2 an undeclared status", "It counts as an error like any other, so that it pauses the run.")
 async def test_an_undeclared_status(host: Host, name: str, signs: Signs) -> None:
     run_id = await start(host, name, signs, "FAILED", at=MORE)
@@ -113,6 +114,7 @@ async def test_repeat(host: Host, name: str, signs: Signs) -> None:
     assert run.object.trail == ["NEW 1", "NEW 2", "NEW 3"]
 
 
+@row("under faults", "What a step did to the object is not lost when it pauses the run.")
 @row("2 Pause and Cancel", "What was done to the object is kept, and the state changes.")
 @pytest.mark.parametrize(("what", "state"), [("pause", State.PAUSED), ("cancel", State.CANCELLED)])
 async def test_pause_and_cancel(
@@ -225,6 +227,7 @@ async def test_fatal_without_on_error(
     assert (run.status, run.error, calls(signs, name)) == (DONE, None, 2)
 
 
+@row("under faults", "Errors whose texts vary reach `pause_after` all the same.")
 @row(
     "2 pause_after",
     "The run pauses after so many errors in a row, whatever they say; a success resets the count.",

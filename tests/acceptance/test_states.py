@@ -132,6 +132,7 @@ async def test_a_second_trigger_is_refused(host: Host, name: str, state: State) 
     assert again != run_id
 
 
+@row("under races", "Two triggers at the same time are never both accepted.")
 @row("3 one run in progress", "Of triggers at the same instant exactly one wins.")
 async def test_triggers_at_the_same_instant(host: Host, name: str) -> None:
     answers = await asyncio.gather(
@@ -247,6 +248,8 @@ async def test_data_is_deleted(host: Host, name: str, cancelled: bool) -> None:
         run = await until(host, workflow, run_id, state=State.DATA_DELETED)
         assert run.status is (WAITING if cancelled else DONE)
         left[workflow.name] = run.object
+        told = (await host.client.history(run_id)).events
+        assert all(event.object is None for event in told if event.type != "deleted")
         with pytest.raises(TransitionRefused):
             await host.client.resume(run_id)
     assert left == {"states": None, "lasting": Thing(trail=["deleted"])}

@@ -75,6 +75,7 @@ async def test_as_the_run_says(host: Host, name: str) -> None:
     assert none.timers == []
 
 
+@row("under faults", "A timeout that is due does not run its sibling, which is not.")
 @row("1 timeout", "Several of a status, each due on its own.")
 async def test_several_each_on_its_own(host: Host, name: str, signs: Signs) -> None:
     run = await start(host, name, Order(folder=signs.folder, remind=0.5, expire=1.5))

@@ -12,9 +12,9 @@ import msgspec
 from pydantic import BaseModel
 
 from streamwf import Client, RunInfo, Workflow
-from streamwf.gateway import LocalGateway
 from streamwf.embedded import EmbeddedHost, MemoryLog
 from streamwf.events import Event
+from streamwf.gateway import LocalGateway
 from streamwf.operations import Operations
 from tests.support import SteppedClock, eventually
 

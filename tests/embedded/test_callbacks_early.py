@@ -8,6 +8,7 @@ import pytest
 from streamwf import Skip, State, answering
 from streamwf.errors import (
     InvalidPayload,
+    InvalidQuery,
     NothingCorrelated,
     NotWaiting,
     TooManyCallbacks,
@@ -104,6 +105,17 @@ async def test_a_key_counts_again_after_it_has_waited_in_vain() -> None:
         assert dead_letters(app, workflow) == [TOO_LATE]
         run = await app.trigger(workflow, "l-1", Loan())
         assert (await app.get(run)).object.notes == ["too much"]
+
+
+async def test_a_key_of_a_sealed_answer_that_has_waited_in_vain_is_used_up() -> None:
+    workflow = loans(encrypt=True)
+    async with started(workflow) as app:
+        for known in ({"foreign_id": "l-1"}, {"correlation": "a@b"}):
+            await keep(app, workflow, **known, key="k")
+            await app.advance(HOUR)
+            with pytest.raises(InvalidQuery, match="give another one"):
+                await keep(app, workflow, **known, key="k")
+            await keep(app, workflow, **known, key="another")
 
 
 async def test_one_that_comes_before_its_status_is_answered_there() -> None:

@@ -141,7 +141,7 @@ def check(before: Record | None, after: Record, event: Event) -> None:
     at_work = before.state is State.INITIATED and event.type in RESULTS
     state = State.RUNNING if at_work else before.state
     assert after.state in TRANSITIONS[state] | {state, before.state}
-    assert before.version - before.lag <= event.version or event.type in REQUESTS
+    assert before.version - before.lag <= event.version or event.type in {*REQUESTS, HOOKED}
     if before.state not in LIVE:
         assert event.type in AFTER_THE_END
         assert after.status == before.status
@@ -295,14 +295,14 @@ def _answers(kind: str, run: Record | None, choices: Choices) -> dict[str, Any]:
             object=msgspec.Raw(b'{"n":3}'),
         )
         data = choices.of(*[msgspec.Raw(encode_event(ended))] * 5, data)
-    hooks = [hook.on for hook in run.hooks] if run is not None else []
-    return {
-        "timer": timer,
-        "dueat": due_at,
-        "data": data,
-        "call": choices.of("", "", "", *calls, *calls) if kind != CALLBACK else "signed",
-        "hook": choices.of("pause", "complete", *hooks, *hooks) if kind in (HOOK, HOOKED) else "",
-    }
+    call, hook = choices.of("", "", "", *calls, *calls), ""
+    if kind == CALLBACK:
+        call = "signed"
+    elif kind == HOOK:
+        hook = choices.of("pause", "complete")
+    elif kind == HOOKED and run is not None and run.hooks:
+        hook, call = choices.of(*((due.on, due.id) for due in run.hooks), ("pause", ""))
+    return {"timer": timer, "dueat": due_at, "data": data, "call": call, "hook": hook}
 
 
 # ---- folding it as a host does

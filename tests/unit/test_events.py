@@ -429,16 +429,23 @@ def test_timers_are_read_as_they_were_packed(timers: tuple[Timer, ...]) -> None:
     assert unpack_timers(pack_timers(timers)) == timers
 
 
-@pytest.mark.parametrize("attempt", [0, 1, 12])
-def test_the_attempts_of_a_timer_are_told(attempt: int) -> None:
-    timer = Timer("nag", NOW, attempt)
+@pytest.mark.parametrize(
+    ("attempt", "rounds", "told"), [(0, 0, ""), (12, 0, "*12"), (0, 3, "*0*3"), (1, 2, "*1*2")]
+)
+def test_the_attempts_and_the_rounds_of_a_timer_are_told(
+    attempt: int, rounds: int, told: str
+) -> None:
+    timer = Timer("nag", NOW, attempt, rounds)
+    assert pack_timers((timer,)) == f"nag={NOW.isoformat()}{told}"
     assert unpack_timers(pack_timers((timer,))) == (timer,)
-    assert ("*" in pack_timers((timer,))) == bool(attempt)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["nag=2030-01-01T00:00:00+00:00*x", "nag", "nag=", "nag=tomorrow", "=", "nag=2030-13-01"],
+    [
+        *("nag", "nag=", "nag=tomorrow", "=", "nag=2030-13-01"),
+        *("n=2030-01-01T00:00:00Z*x", "n=2030-01-01T00:00:00Z*1*2*3"),
+    ],
 )
 def test_timers_that_can_not_be_read(text: str) -> None:
     with pytest.raises(UnreadableRecord, match=r"timer .* can't be read"):

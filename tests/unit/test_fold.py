@@ -28,6 +28,7 @@ from streamwf.record import (
     LIVE,
     MAX_OFFSETS,
     MAX_REQUESTS,
+    SCHEDULE,
     TRANSITIONS,
     Failure,
     State,
@@ -108,6 +109,34 @@ def test_second_trigger(state: State) -> None:
 @pytest.mark.parametrize("state", State)
 def test_trigger_read_twice_is_a_duplicate_whatever_became_of_the_run(state: State) -> None:
     assert refused(record(state), trigger(event_id="another")) is Verdict.DUPLICATE
+
+
+def test_trigger_of_an_inner_run() -> None:
+    event = msgspec.structs.replace(trigger(), kind=SCHEDULE)
+    assert accepted(None, event).kind == SCHEDULE
+
+
+@pytest.mark.parametrize("state", [None, *State])
+def test_trigger_that_is_to_have_another_foreign_id_goes_there(state: State | None) -> None:
+    """A run that is known under the first one is not started again under the other."""
+    run = None if state is None else record(state)
+    other = msgspec.structs.replace(trigger(run_id="run-2"), instead="o-2")
+    assert refused(run, other) is Verdict.HANDED_ON
+    known = msgspec.structs.replace(trigger(), instead="o-2")
+    if run is not None:
+        assert refused(run, known) is Verdict.DUPLICATE
+
+
+@pytest.mark.parametrize("state", [None, *State])
+def test_trigger_is_judged_as_any_other_under_the_foreign_id_that_it_is_to_have(
+    state: State | None,
+) -> None:
+    run = None if state is None else record(state)
+    event = msgspec.structs.replace(trigger(run_id="run-2"), instead="o-1")
+    if run is not None and run.state in LIVE:
+        assert refused(run, event) is Verdict.RUN_IN_PROGRESS
+    else:
+        assert accepted(run, event).run_id == "run-2"
 
 
 def test_new_run_keeps_nothing_of_the_one_before() -> None:

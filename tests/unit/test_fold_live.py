@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamwf import Run, Workflow
+from streamwf import Repeat, Run, Workflow
 from streamwf.events import CANCEL, DELETE, TRIGGER, Event, encode_event, request
 from streamwf.record import MAILBOX, NOTHING, Record, State, row_key
 from streamwf.shard import Aside, Limits, Shard
@@ -185,6 +185,53 @@ async def test_a_hook_that_failed_is_tried_again_though_the_next_run_has_come(
         life.clock.step(timedelta(minutes=10))
         await life.pump()
         assert sorted(flow.hooks) == [("complete", "run-1"), ("complete", "run-2")]
+
+
+async def test_each_hook_has_a_key_of_its_own_and_each_try_of_it_the_same() -> None:
+    workflow: Workflow[Order, Status] = Workflow("orders", Order, Status, start=Status.CREATED)
+    keys: list[str] = []
+
+    @workflow.callback(Status.CREATED, to=Status.DONE)
+    async def signed(run: Run[Order, Status], payload: bytes) -> Status:
+        return Status.DONE
+
+    @workflow.on_pause
+    async def paused(run: Run[Order, Status]) -> None:
+        keys.append(run.idempotency_key)
+        if len(keys) == 1:
+            raise RuntimeError("not now")
+
+    async with living(workflow) as life:
+        life.ask(TRIGGER, "t-1", "run-1")
+        for n in range(2):
+            life.ask("pause", f"p-{n}")
+            await life.pump()
+            life.clock.step(timedelta(minutes=1))
+            life.ask("resume", f"r-{n}")
+            await life.pump()
+        assert len(keys) == 3
+        assert keys[0] == keys[1] != keys[2]
+
+
+async def test_each_round_of_a_timeout_has_a_key_of_its_own_and_each_try_of_it_the_same() -> None:
+    workflow: Workflow[Order, Status] = Workflow("orders", Order, Status, start=Status.CREATED)
+    keys: list[str] = []
+
+    @workflow.timeout(Status.CREATED, after=DAY, to=Status.DONE)
+    async def nag(run: Run[Order, Status]) -> Repeat:
+        keys.append(run.idempotency_key)
+        if len(keys) in (1, 3):
+            raise RuntimeError("not now")
+        return Repeat(after=DAY)
+
+    async with living(workflow) as life:
+        life.ask(TRIGGER, "t-1", "run-1")
+        await life.pump()
+        for _ in range(4):
+            life.clock.step(DAY)
+            await life.pump()
+        assert len(keys) == 4
+        assert keys[0] == keys[1] != keys[2] == keys[3]
 
 
 async def test_runs_are_forgotten_one_by_one_and_never_before_their_hooks_have_run() -> None:

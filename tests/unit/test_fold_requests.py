@@ -350,7 +350,7 @@ def test_an_end_that_can_not_be_read(data: bytes | None) -> None:
 def test_a_hook_is_asked_of_a_run_in_any_state(state: State) -> None:
     run = record(state, due_at=LATER, hooks=(DueHook("pause", NOW),))
     after = accepted(run, asked(HOOK, hook="resume"))
-    hooks = (DueHook("pause", NOW), DueHook("resume", THEN))
+    hooks = (DueHook("pause", NOW), DueHook("resume", THEN, id="r-1"))
     assert same_but(run, after, hooks=hooks, requests=("r-1",))
     assert refused(after, asked(HOOK, hook="resume")) is Verdict.DUPLICATE
 

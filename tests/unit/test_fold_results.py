@@ -1,6 +1,7 @@
 """What results make of callbacks, hooks, children, correlations and of runs that have ended."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -190,10 +191,18 @@ def test_a_timeout_that_was_computed_before_a_callback_came_still_moves_the_run(
 # ---- hooks
 
 
+PAUSE_1, PAUSE_2 = DueHook("pause", NOW, id="h-1"), DueHook("pause", LATER, id="h-2")
+
+
+def hooked(version: int, hook: DueHook = PAUSE_1, **fields: Any) -> Event:
+    return result(HOOKED, version, hook=hook.on, call=hook.id, **fields)
+
+
+@pytest.mark.parametrize("version", [1, 3, 4])
 @pytest.mark.parametrize("state", State)
-def test_a_hook_that_has_run_is_gone_whatever_became_of_the_run(state: State) -> None:
-    run = record(state, hooks=(DueHook("pause", NOW), DueHook("cancel", NOW)), due_at=LATER, lag=1)
-    after = accepted(run, result(HOOKED, 3, hook="pause", errortype="E"))
+def test_a_hook_that_has_run_is_gone_whatever_became_of_the_run(state: State, version: int) -> None:
+    run = record(state, hooks=(PAUSE_1, DueHook("cancel", NOW)), due_at=LATER, lag=1)
+    after = accepted(run, hooked(version, errortype="E"))
     kept = msgspec.structs.replace(
         run,
         version=4,
@@ -206,22 +215,25 @@ def test_a_hook_that_has_run_is_gone_whatever_became_of_the_run(state: State) ->
 
 
 def test_a_hook_that_has_failed_is_due_again() -> None:
-    run = record(hooks=(DueHook("pause", NOW), DueHook("resume", NOW)))
-    after = accepted(run, result(HOOKED, 3, hook="pause", dueat=LATER, attempt=1))
-    assert after.hooks == (DueHook("pause", LATER, 1), DueHook("resume", NOW))
+    run = record(hooks=(PAUSE_1, DueHook("resume", NOW)))
+    after = accepted(run, hooked(3, dueat=LATER, attempt=1))
+    again = DueHook("pause", LATER, 1, id="h-1")
+    assert after.hooks == (again, DueHook("resume", NOW))
 
 
-def test_of_two_hooks_for_the_same_change_one_is_answered_at_a_time() -> None:
-    run = record(hooks=(DueHook("pause", NOW), DueHook("pause", LATER)))
-    after = accepted(run, result(HOOKED, 3, hook="pause"))
-    assert after.hooks == (DueHook("pause", LATER),)
+def test_of_two_hooks_for_the_same_change_the_one_that_has_run_is_gone() -> None:
+    run = record(hooks=(PAUSE_1, PAUSE_2))
+    assert accepted(run, hooked(3)).hooks == (PAUSE_2,)
+    assert accepted(run, hooked(3, PAUSE_2)).hooks == (PAUSE_1,)
 
 
 def test_a_hook_that_is_not_due_is_answered_by_nobody() -> None:
-    run = record(hooks=(DueHook("pause", NOW),))
-    assert refused(run, result(HOOKED, 3, hook="resume")) is Verdict.STALE
-    answered = accepted(run, result(HOOKED, 3, hook="pause"))
-    assert refused(answered, result(HOOKED, 3, hook="pause")) is Verdict.STALE
+    run = record(hooks=(PAUSE_1,))
+    for other in (PAUSE_2, DueHook("resume", NOW, id="h-1")):
+        assert refused(run, hooked(3, other)) is Verdict.STALE
+    answered = accepted(run, hooked(3))
+    assert refused(answered, hooked(3)) is Verdict.STALE
+    assert refused(answered, hooked(4)) is Verdict.STALE
 
 
 # ---- deletion, and forgetting
@@ -263,11 +275,11 @@ def test_a_run_that_has_ended_is_forgotten(state: State) -> None:
         assert fold(run, result(FORGOTTEN, 3), 9) == (None, Verdict.ACCEPTED)
 
 
-@pytest.mark.parametrize("kind", [DELETED, FORGOTTEN, HOOKED])
+@pytest.mark.parametrize("kind", [DELETED, FORGOTTEN])
 def test_what_is_done_for_a_run_that_has_ended_counts_for_one_version(kind: str) -> None:
-    run = record(State.DATA_DELETION_REQUESTED, hooks=(DueHook("cancel", NOW),))
+    run = record(State.DATA_DELETION_REQUESTED)
     for version in (2, 4):
-        assert refused(run, result(kind, version, hook="cancel")) is Verdict.STALE
+        assert refused(run, result(kind, version)) is Verdict.STALE
 
 
 def test_a_run_whose_data_are_to_be_deleted_is_not_forgotten_first() -> None:

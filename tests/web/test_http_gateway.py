@@ -12,7 +12,6 @@ from yarl import URL
 
 from streamwf import Client, State
 from streamwf.adapters.http import HttpGateway
-from streamwf.gateway import LocalGateway
 from streamwf.errors import (
     AwaitFailed,
     DeadlineExceeded,
@@ -32,6 +31,7 @@ from streamwf.errors import (
     WorkerUnreachable,
     WorkflowNotFound,
 )
+from streamwf.gateway import LocalGateway
 from streamwf.views import Query, Trigger
 from tests.support import eventually
 from tests.web.harness import (

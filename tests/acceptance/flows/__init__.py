@@ -4,10 +4,13 @@ from streamwf import Workflow
 
 from .callbacks import callbacks
 from .children import offspring, parents
+from .connected import connected
+from .crowd import crowd
 from .hooks import hooks
 from .orders import orders
 from .outcomes import dead_ends, outcomes
 from .pacing import paced
+from .reports import reports
 from .states import lasting, passing, sealed, states
 from .steps import steps
 from .timeouts import timeouts
@@ -32,4 +35,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
     orders,
     parents,
     offspring,
+    connected,
+    reports,
+    crowd,
 )

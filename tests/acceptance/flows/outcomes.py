@@ -24,6 +24,19 @@ SOON = Retry(timedelta(milliseconds=100), factor=1, jitter=0)
 LIMIT = timedelta(milliseconds=200)
 
 
+#: What stops other programs.
+ANY: dict[str, type[BaseException]] = {
+    kind.__name__: kind
+    for kind in (
+        TimeoutError,
+        asyncio.CancelledError,
+        SystemExit,
+        StopIteration,
+        RecursionError,
+    )
+}
+
+
 class Scripted(Thing):
     """script: what each call of a step leads to, in turn; the last one for ever.
 
@@ -58,6 +71,8 @@ async def act(run: ScriptedRun) -> StepResult[Status]:
             raise RuntimeError(text)
         case "lookup":
             raise LookupError(text)
+        case "any":
+            raise ANY[text](text)
         case "fatal":
             raise Fatal(text)
         case "hang":
