@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka test test-quick lint types bench docs clean
+.PHONY: help demo demo-kafka test test-quick lint types bench features docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ types: $(READY) ## Check types
 
 bench: $(READY) ## Measure throughput on a real broker
 	.venv/bin/python -m benchmarks.throughput
+
+features: $(READY) ## Run the acceptance suite on both hosts and write down its results
+	$(BIN)/python -m pytest tests/acceptance --results docs/features.json $(ARGS)
+	$(BIN)/python docs/generate.py
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py

@@ -1,5 +1,6 @@
 """Write the generated parts of the documentation: `make docs`. A test holds them up to date."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -52,7 +53,34 @@ def settings() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"life-cycle.md": life_cycle, "settings.md": settings}
+def features() -> str:
+    """Every row of the feature table, with the tests that show it and how they ended."""
+    lines = [
+        "# Features",
+        "",
+        "What streamwf does, row by row, and the tests that show it on the embedded host and on",
+        "Kafka. Made by `make docs` from `features.json`, which `make features` writes: it runs",
+        "them.",
+    ]
+    for section in json.loads((HERE / "features.json").read_text()):
+        lines += [
+            "",
+            f"## {section['title']}",
+            "",
+            "| row | what is shown | test | embedded | Kafka |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for row in section["rows"]:
+            for test in row["tests"]:
+                file, _, name = test["test"].partition("::")
+                link = f"[`{name}`](../tests/acceptance/{file})"
+                ended = [test["hosts"].get(host, "") for host in ("embedded", "kafka")]
+                says = test["says"].replace("|", "\\|")
+                lines.append(f"| {' | '.join((row['row'], says, link, *ended))} |")
+    return "\n".join([*lines, ""])
+
+
+PAGES = {"features.md": features, "life-cycle.md": life_cycle, "settings.md": settings}
 
 
 def main() -> None:

@@ -128,10 +128,8 @@ CallbackFunction: TypeAlias = (
     AsyncCallback[ObjectT, StatusT, PayloadT] | SyncCallback[ObjectT, StatusT, PayloadT]
 )
 
-HookFunction: TypeAlias = (
-    Callable[[Run[ObjectT, StatusT]], Coroutine[Any, Any, None]]
-    | Callable[[Run[ObjectT, StatusT]], None]
-)
+AsyncHook: TypeAlias = Callable[[Run[ObjectT, StatusT]], Coroutine[Any, Any, None]]
+SyncHook: TypeAlias = Callable[[Run[ObjectT, StatusT]], None]
 
 #: When a timeout is due: so long after entering the status, at an instant, or as the run says.
 After: TypeAlias = (
@@ -275,5 +273,24 @@ class CallbackDecorator(Generic[ObjectT, StatusT, PayloadT]):
     def __call__(
         self, function: CallbackFunction[ObjectT, StatusT, PayloadT]
     ) -> CallbackFunction[ObjectT, StatusT, PayloadT]:
+        self._register(function)
+        return function
+
+
+class HookDecorator(Generic[ObjectT, StatusT]):
+    """Registers a hook's function and hands it back as it was, with its type."""
+
+    def __init__(self, register: Callable[[Callable[..., Any]], None]) -> None:
+        self._register = register
+
+    @overload
+    def __call__(self, function: AsyncHook[ObjectT, StatusT]) -> AsyncHook[ObjectT, StatusT]: ...
+
+    @overload
+    def __call__(self, function: SyncHook[ObjectT, StatusT]) -> SyncHook[ObjectT, StatusT]: ...
+
+    def __call__(
+        self, function: AsyncHook[ObjectT, StatusT] | SyncHook[ObjectT, StatusT]
+    ) -> AsyncHook[ObjectT, StatusT] | SyncHook[ObjectT, StatusT]:
         self._register(function)
         return function

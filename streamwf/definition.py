@@ -22,7 +22,7 @@ from .declared import (
     FunctionDecorator,
     Handler,
     Hook,
-    HookFunction,
+    HookDecorator,
     HookOn,
     Run,
     Step,
@@ -291,47 +291,48 @@ class Workflow(
         at_status[mover.name] = mover
         self.handlers.append(mover)
 
-    def on_pause(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+    @property
+    def on_pause(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare what runs after a run has been paused.
 
         Hooks run after the change is durable, are tried again after errors, and change nothing.
         """
-        return self._hook(HookOn.PAUSE, function)
+        return self._hook(HookOn.PAUSE)
 
-    def on_resume(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+    @property
+    def on_resume(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare what runs after a run has been resumed, by people or by itself."""
-        return self._hook(HookOn.RESUME, function)
+        return self._hook(HookOn.RESUME)
 
-    def on_cancel(self, function: HookFunction[ObjectT, StatusT]) -> HookFunction[ObjectT, StatusT]:
+    @property
+    def on_cancel(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare what runs after a run has been cancelled."""
-        return self._hook(HookOn.CANCEL, function)
+        return self._hook(HookOn.CANCEL)
 
-    def on_complete(
-        self, function: HookFunction[ObjectT, StatusT]
-    ) -> HookFunction[ObjectT, StatusT]:
+    @property
+    def on_complete(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare what runs after a run has completed."""
-        return self._hook(HookOn.COMPLETE, function)
+        return self._hook(HookOn.COMPLETE)
 
-    def on_data_deleted(
-        self, function: HookFunction[ObjectT, StatusT]
-    ) -> HookFunction[ObjectT, StatusT]:
+    @property
+    def on_data_deleted(self) -> HookDecorator[ObjectT, StatusT]:
         """Declare what runs after the data of a run was deleted; its object is what is left."""
-        return self._hook(HookOn.DATA_DELETED, function)
+        return self._hook(HookOn.DATA_DELETED)
 
-    def _hook(
-        self, on: HookOn, function: HookFunction[ObjectT, StatusT]
-    ) -> HookFunction[ObjectT, StatusT]:
-        if on in self.hooks:
-            self.noted.append(f"two hooks on_{on}: keep one")
-        hook = self.hooks[on] = Hook(
-            where=f"hook on_{on}",
-            on=on,
-            function=function,
-            is_async=inspect.iscoroutinefunction(function),
-            retry=Retry(),
-        )
-        self.handlers.append(hook)
-        return function
+    def _hook(self, on: HookOn) -> HookDecorator[ObjectT, StatusT]:
+        def register(function: Callable[..., Any]) -> None:
+            if on in self.hooks:
+                self.noted.append(f"two hooks on_{on}: keep one")
+            hook = self.hooks[on] = Hook(
+                where=f"hook on_{on}",
+                on=on,
+                function=function,
+                is_async=inspect.iscoroutinefunction(function),
+                retry=Retry(),
+            )
+            self.handlers.append(hook)
+
+        return HookDecorator(register)
 
     def validate(self) -> None:
         """Check the definition as a whole.

@@ -120,11 +120,13 @@ class Dispatcher:
         if self._others and (
             before.timers or before.calls or before.hooks or before.state not in _AT_WORK
         ):
-            left = () if after is None else entries(after)
+            goes_on = entries(after) if after is not None and after.lag else ()
             for entry in entries(before):
-                goes_on = entry in left and (entry.kind is _HOOK or (after and after.lag))
-                if entry.kind is not _STEP and not goes_on:
+                if entry.kind is not _STEP and entry.kind is not _HOOK and entry not in goes_on:
                     self._others.pop((before.run_id, entry.kind, entry.name), None)
+            for hook in before.hooks:
+                if after is None or hook not in after.hooks:
+                    self._others.pop((before.run_id, _HOOK, hook.on), None)
 
     def go_on(self) -> None:
         """Take up jobs that wait, if they may start again."""

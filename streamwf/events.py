@@ -72,8 +72,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     instead: of a trigger, the foreign id that the run is to have, unless the one that is named
         has a run of that id already.
     timers: the timers that are set, as `name=instant` separated by spaces, with `*n` after n
-        failed attempts, or `*n*m` if it has asked m times to be repeated: all those of a status that is entered (started, moved), or the one that
-        is due again (expired).
+        failed attempts, or `*n*m` if it has asked m times to be repeated: all those of a status
+        that is entered (started, moved), or the one that is due again (expired).
     timer: the name of the timer that this event answers.
     call: of a callback, its name; of a result, the id of what it answers: a callback, or what has
         asked for a hook; of what was released, the ids of callbacks, separated by spaces.

@@ -223,8 +223,10 @@ class Executor(Generic[ObjectT, StatusT]):
         except BaseException as error:
             if of_the_loop(error):
                 raise
-            # Those that are for other changes can't do much without, and were tried before.
+            # Those that are for other changes can't do much without, and were tried before; and
+            # what was rejected can't be read by any of them.
             again = not gone or name == HookOn.DATA_DELETED
+            again = again and (run is not None or record.entered)
             redaction = self.results.redaction(record, run)
             return self.results.hooked(record, due, error, redaction, again=again)
         return self.results.hooked(record, due)

@@ -39,8 +39,10 @@ def fold(record: Record | None, event: Event, offset: int) -> tuple[Record | Non
         return record, Verdict.NO_SUCH_RUN
     if event.type in REQUESTS:
         changed = requested(record, event)
-    elif event.type != HOOKED and not (
-        record.version - record.lag <= event.version <= record.version
+    elif (
+        not record.version - record.lag <= event.version <= record.version
+        # A hook has run for what has been, whatever has become of the run since.
+        and event.type != HOOKED
     ):
         return record, Verdict.STALE
     else:

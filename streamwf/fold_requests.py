@@ -26,6 +26,7 @@ from .events import (
 from .record import (
     DELETED,
     LIVE,
+    MAX_REASON,
     MAX_REQUESTS,
     NOTHING,
     TRANSITIONS,
@@ -86,7 +87,7 @@ def steered(record: Record, event: Event, state: State) -> Record:
         skipped=record.skipped and not resumed,
         attempt=0 if resumed else record.attempt,
         error=None if resumed else record.error,
-        reason=event.reason,
+        reason=event.reason[:MAX_REASON],
         timers=record.timers if live else (),
         calls=record.calls if live else (),
         correlations=record.correlations if live else "",
@@ -109,7 +110,7 @@ def _retry(record: Record, event: Event) -> Changed:
             lag=0,
             updated_at=event.time,
             due_at=event.time,
-            reason=event.reason,
+            reason=event.reason[:MAX_REASON],
         )
     else:
         return Verdict.STATE_FORBIDS

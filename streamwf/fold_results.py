@@ -74,7 +74,7 @@ def _result(record: Record, event: Event) -> Changed:
         timers=timers if state in LIVE else (),
         resume_at=event.resumeat,
     )
-    if state is not _RUNNING or calls or record.calls or record.correlations:
+    if record.calls or record.correlations:
         changed = _replace(
             changed,
             calls=_still_waiting(calls, event) if state in LIVE else (),

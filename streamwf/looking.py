@@ -128,8 +128,7 @@ class Looking:
         if record.state in DELETED:
             deleted = max((n for n, e in enumerate(told) if e.type == events.DELETED), default=None)
             told[:deleted] = map(without_data, told[:deleted])
-        workflow, known = shard.workflow, self.host.workflows
-        told = events_for_who_asks(known, workflow, record.kind, found, told)
+        told = events_for_who_asks(shard.workflow, record.kind, found, told)
         return History(run_id=run_id, truncated=first > 1, events=told)
 
     async def find(self, query: Query) -> Page:

@@ -188,6 +188,8 @@ MAX_CALLS = 100
 #: How many runs one correlation value leads to.
 MAX_TARGETS = 1_000
 MAX_CHILDREN = 2_000
+#: Characters of the reason of a request that are kept with the run. The log has all of it.
+MAX_REASON = 2_000
 #: Bytes that the callbacks which wait at a run have in all, and its children's objects. A row that
 #: is too large for the changelog could never be written.
 MAX_HELD = 1_000_000

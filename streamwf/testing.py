@@ -17,6 +17,7 @@ from .client import Client
 from .definition import Run, Workflow
 from .embedded import EmbeddedHost
 from .errors import AwaitFailed, DeadlineExceeded
+from .events import CALLBACK
 from .gateway import LocalGateway
 from .operations import Operations
 from .record import Record
@@ -365,9 +366,9 @@ class Engine:
         return f"{what} at {status}, due {self._when(entry.due_at)}{why}"
 
     def _event(self, event: EventView) -> str:
-        parts = [f"{event.version:>3}", self._when(event.time), f"{event.type:<9}", event.status]
-        if event.timer:
-            parts.append(f"by timeout {event.timer}")
+        told = event.call if event.type == CALLBACK else event.hook and f"on_{event.hook}"
+        parts = [f"{event.version:>3}", self._when(event.time), f"{event.type:<9}"]
+        parts += [event.status, told, event.timer and f"by timeout {event.timer}"]
         if event.attempt:
             parts.append(f"attempt {event.attempt}")
         if event.due_at is not None and event.due_at > event.time:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 #: The instant at which every stepped clock begins.
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
 
+#: When it is asked something: a minute after it has begun. And what is due later than that.
+THEN, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
+
 WORKFLOW = "orders"
 
 
@@ -130,7 +133,7 @@ def steer(kind: str, event_id: str, *, run_id: str = "run-1", reason: str = "") 
 
 def asked(kind: str, event_id: str = "r-1", *, run_id: str = "run-1", **fields: Any) -> Event:
     """A request, a minute after the run has begun."""
-    told = {"foreign_id": "o-1", "now": NOW + timedelta(minutes=1), **fields}
+    told = {"foreign_id": "o-1", "now": THEN, **fields}
     return request(WORKFLOW, kind, event_id=event_id, runid=run_id, **told)
 
 

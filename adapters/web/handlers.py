@@ -123,13 +123,12 @@ class RunViews:
     async def latest(self, request: web.Request) -> web.Response:
         """What is asked of the latest run of a foreign id: to be shown, steered or waited for."""
         name, foreign_id = request.match_info["name"], request.match_info["foreign_id"]
-        asked, body = request.match_info.get("asked"), await request.read()
+        asked, body = request.match_info.get("asked"), b""
         self._operations.workflow(name)
         check_foreign_id(foreign_id)
         status, timeout = read_await(request, LONGEST_AWAIT) if asked == "await" else (None, 0.0)
-        if asked in (None, "await"):
-            steering = Steering()
-        else:
+        steering = Steering()
+        if asked not in (None, "await"):
             steering = await read_steering(request, self._limit)
             steering = steering.model_copy(update={"key": steering.key or uuid4().hex})
             body = steering.model_dump_json().encode()

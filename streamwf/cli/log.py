@@ -13,11 +13,12 @@ from streamwf.cli import options
 from streamwf.cli.output import progress_bar, write, write_json
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.masked_views import masked_row
+from streamwf.record import CORRELATION, row_key
+from streamwf.redaction import MASK
 from streamwf.settings import Settings, load
 
 if TYPE_CHECKING:
-    from streamwf.agents import Verified
-    from streamwf.agents.rebuild import Difference
+    from streamwf.agents import Difference, Verified
 
 FLAGS = (*options.KAFKA, "app_id", "data_dir")
 
@@ -99,7 +100,9 @@ def _shown(workflow: AnyWorkflow, difference: "Difference") -> "Difference":
         return difference
     rows = (difference.live, difference.folded)
     live, folded = (None if row is None else masked_row(workflow, row) for row in rows)
-    return replace(difference, live=live, folded=folded)
+    of_value = difference.key.startswith(row_key(CORRELATION, ""))
+    key = MASK if of_value else difference.key
+    return replace(difference, key=key, live=live, folded=folded)
 
 
 def _tell(name: str, found: "Verified", differences: "list[Difference]") -> None:

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streamwf.connector_views import ConnectorRun
+from streamwf.events import CALLBACK
 from streamwf.schedule_views import ScheduleView
 from streamwf.views import EventView, RunView
 
@@ -76,13 +77,15 @@ def instant(time: datetime | None) -> str:
 
 
 def why(told: RunView | EventView | ScheduleView | ConnectorRun) -> str:
-    """What kept a run or moved it, in one line: its error, its reason, its timer."""
+    """What kept a run or moved it, in one line: its error, its reason, what came."""
     parts = [told.reason]
     if told.error is not None:
         first_line = told.error.message.partition("\n")[0]
         parts.append(f"{told.error.type}: {first_line}" if first_line else told.error.type)
-    if isinstance(told, EventView) and told.timer:
-        parts.append(f"timeout {told.timer}")
+    if isinstance(told, EventView):
+        parts += [f"timeout {told.timer}" if told.timer else ""]
+        parts += [f"callback {told.call}" if told.type == CALLBACK and told.call else ""]
+        parts += [f"hook on_{told.hook}" if told.hook else ""]
     return "; ".join(part for part in parts if part)
 
 

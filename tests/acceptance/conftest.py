@@ -1,7 +1,7 @@
 """The suite on both hosts, and what it says of its results.
 
-`--results FILE` writes what each test shows and how it ended; a run of a part of the suite is
-refused then, so that the file always tells of all of it.
+`--results FILE` writes what each test shows and how it ended. It is not written after a run of a
+part of the suite, so that the file always tells of all of it.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.acceptance.flows import WORKFLOWS
 from tests.acceptance.flows.connected import FEED
 from tests.acceptance.hosts import Host
 from tests.acceptance.kafka_host import Workers, kafka_host, workers
-from tests.acceptance.rows import hosts_of, shown
+from tests.acceptance.rows import each_test, hosts_of, results
 from tests.acceptance.signs import Signs
 
 HERE = Path(__file__).parent
@@ -30,8 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "row(section, row, says): what a test shows of a row")
-    config.addinivalue_line("markers", "only(host): a test for one of the hosts")
     config.stash[OUTCOMES] = {}
 
 
@@ -53,23 +51,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    target = session.config.getoption("--results")
+    target = session.config.getoption("--results", None)
     if target is None:
         return
-    outcomes = session.config.stash[OUTCOMES]
-    found = [
-        {
-            **told._asdict(),
-            "hosts": {host: outcomes.get((told.test, host), "not run") for host in told.hosts},
-        }
-        for told in shown()
-    ]
-    left_out = [told["test"] for told in found if "not run" in told["hosts"].values()]
-    if left_out:
-        raise pytest.UsageError(
-            f"--results is of the whole suite, but these did not run: {left_out}"
-        )
-    Path(target).write_text(json.dumps(found, indent=1) + "\n")
+    found = results(session.config.stash[OUTCOMES])
+    missing = [told["test"] for told in each_test(found) if None in told["hosts"].values()]
+    if missing:
+        print(f"\n{target} is not written: it is of the whole suite, without {missing}")
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        return
+    Path(target).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 @pytest.fixture(scope="session")

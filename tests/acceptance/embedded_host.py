@@ -1,9 +1,11 @@
 """The embedded host: in this process, on a clock that stands still."""
 
 import importlib
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,19 @@ import msgspec
 import pytest
 
 from streamwf import embedded
+from streamwf.adapters.web import NoPeers, application, serve
 from streamwf.errors import InvalidDefinition
+from streamwf.operations import Operations
+from streamwf.record import Record
 from streamwf.testing import Engine, SteppedClock, engine
-from tests.acceptance.hosts import AnyWorkflow, Host, Letter
+from tests.acceptance.hosts import AnyWorkflow, Host, Letter, page_at
+
+
+class WithAll(logging.Formatter):
+    """Writes all that a line says, also what stands beside its text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{super().format(record)} {vars(record)}"
 
 
 class EmbeddedHost(Host):
@@ -25,6 +37,7 @@ class EmbeddedHost(Host):
         self._workflows = workflows
         self._feed = feed
         self._stack = AsyncExitStack()
+        self._said = StringIO()
         self._engine: Engine
 
     async def start(self, former: Engine | None = None, behind: timedelta = timedelta(0)) -> None:
@@ -36,6 +49,21 @@ class EmbeddedHost(Host):
 
     async def stop(self) -> None:
         await self._stack.aclose()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep what is logged."""
+        handler, root = logging.StreamHandler(self._said), logging.getLogger()
+        # A worker's own level.
+        level = root.level
+        root.setLevel(logging.INFO)
+        root.addHandler(handler)
+        handler.setFormatter(WithAll())
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
 
     @property
     def clock(self) -> SteppedClock:
@@ -92,6 +120,20 @@ class EmbeddedHost(Host):
             f"{name}: {difference}" for name in host.workflows for difference in host.verify(name)
         ]
 
+    async def replay(self, workflow: AnyWorkflow, until: datetime) -> list[Record]:
+        return self._engine.host.replay(workflow.name, until)
+
+    async def page(self, path: str) -> str:
+        told = application(Operations(self._engine.host), NoPeers(), lambda: None)
+        server = await serve(told, "127.0.0.1", 0)
+        try:
+            return await page_at(f"{server.url}{path}")
+        finally:
+            await server.stop()
+
+    def said(self) -> str:
+        return self._said.getvalue()
+
     async def refusal(self, target: str) -> str:
         module, _, name = target.partition(":")
         workflow = getattr(importlib.import_module(module), name)
@@ -110,8 +152,9 @@ async def embedded_host(
 ) -> AsyncIterator[EmbeddedHost]:
     """feed: the file that a connector reads, which the environment names."""
     host = EmbeddedHost(workflows, feed)
-    await host.start()
-    try:
-        yield host
-    finally:
-        await host.stop()
+    with host.listening():
+        await host.start()
+        try:
+            yield host
+        finally:
+            await host.stop()

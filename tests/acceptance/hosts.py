@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+import aiohttp
 import msgspec
 
 from streamwf import Client, Workflow
+from streamwf.record import Record
 
 T = TypeVar("T")
 AnyWorkflow = Workflow[Any, Any]
@@ -26,6 +28,13 @@ class Letter(NamedTuple):
 
     value: bytes
     reason: str
+
+
+async def page_at(url: str) -> str:
+    """What is told at a URL."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 200
+        return await answer.text()
 
 
 class Host(ABC):
@@ -96,6 +105,18 @@ class Host(ABC):
     @abstractmethod
     async def verify(self) -> list[str]:
         """How the live rows differ from the log folded anew, as text."""
+
+    @abstractmethod
+    async def replay(self, workflow: AnyWorkflow, until: datetime) -> list[Record]:
+        """The runs of a workflow as they were at a time."""
+
+    @abstractmethod
+    async def page(self, path: str) -> str:
+        """What is told at a path over HTTP."""
+
+    @abstractmethod
+    def said(self) -> str:
+        """All that was logged."""
 
     @abstractmethod
     async def refusal(self, target: str) -> str:

@@ -22,9 +22,10 @@ from streamwf import Client, Settings
 from streamwf.adapters.http import HttpGateway
 from streamwf.adapters.kafka.reader import read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, admin, create, partition_of
-from streamwf.agents import rebuild, verify
+from streamwf.agents import rebuild, replay, verify
+from streamwf.record import Record
 from tests.acceptance.flows.connected import FEED, TOPIC
-from tests.acceptance.hosts import PATIENCE, PAUSE, AnyWorkflow, Host, Letter
+from tests.acceptance.hosts import PATIENCE, PAUSE, AnyWorkflow, Host, Letter, page_at
 from tests.kafka.cluster import Worker
 
 #: Where `tests` lies.
@@ -253,6 +254,17 @@ class KafkaHost(Host):
                 verified = await verify(self._workflows[name], self._settings, _no_matter)
                 found += [f"{name}: {difference}" for difference in verified.differences]
         return found
+
+    async def replay(self, workflow: AnyWorkflow, until: datetime) -> list[Record]:
+        found: list[Record] = []
+        await replay(workflow, self._settings, until, _no_matter, found.append)
+        return found
+
+    async def page(self, path: str) -> str:
+        return await page_at(f"{self._workers.all[0].url}{path}")
+
+    def said(self) -> str:
+        return "".join(worker.text() for worker in self._workers.all)
 
     async def refusal(self, target: str) -> str:
         worker = self._workers.worker(f"refused-{uuid.uuid4().hex[:8]}", target).start()

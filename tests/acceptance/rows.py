@@ -3,11 +3,11 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -129,6 +129,38 @@ def shown() -> list[Shown]:
     """What all tests of this folder show, in the order of the table."""
     found = [told for module in _modules() for told in _shown_by(module)]
     return sorted(found, key=lambda told: PLACES.index((told.section, told.row)))
+
+
+def results(outcomes: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:
+    """What each test shows, by section and row, and how it ended on each of its hosts."""
+    told = shown()
+    return [
+        {
+            "title": section.title if section.key.isalpha() else f"{section.key} {section.title}",
+            "rows": [
+                {
+                    "row": name,
+                    "tests": [
+                        {
+                            "says": each.says,
+                            "test": each.test,
+                            "hosts": {host: outcomes.get((each.test, host)) for host in each.hosts},
+                        }
+                        for each in told
+                        if (each.section, each.row) == (section.key, name)
+                    ],
+                }
+                for name in section.rows
+            ],
+        }
+        for section in SECTIONS
+    ]
+
+
+def each_test(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for section in found:
+        for told in section["rows"]:
+            yield from told["tests"]
 
 
 def _modules() -> Iterator[str]:

@@ -1,5 +1,6 @@
 """1 Defining a workflow: its types, steps, hooks, mistakes and diagram."""
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,9 +9,11 @@ import pytest
 
 from streamwf import State, Workflow
 from streamwf.errors import InvalidObject
+from streamwf.redaction import MASK
 from tests.acceptance.flows.carried import DONE, WAITING, Thing
 from tests.acceptance.flows.hooks import hooks
 from tests.acceptance.flows.orders import orders
+from tests.acceptance.flows.payments import Payment, payments
 from tests.acceptance.flows.steps import steps
 from tests.acceptance.flows.typed import (
     AT,
@@ -139,6 +142,44 @@ async def test_a_hook_that_fails_is_tried_again(host: Host, name: str, signs: Si
     assert (run.status, run.state) == (DONE, State.COMPLETED)
 
 
+# ---- sensitive fields
+
+
+@row(
+    "1 sensitive fields",
+    "A masked field is whole for the steps, and in no view, log line or error.",
+)
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_masked_field(host: Host, name: str, signs: Signs, refused: bool) -> None:
+    secret = f"4111-{uuid.uuid4()}"
+    if refused:
+        signs.put_up("refused")
+    payment = Payment(folder=signs.folder, card=secret)
+    run_id = await host.client.trigger(payments, name, payment, wait=True)
+    state = State.PAUSED if refused else State.COMPLETED
+
+    async def reached() -> bool:
+        return (await host.client.get(payments, run_id)).state is state
+
+    await host.until(reached)
+    assert signs.notes() == [secret]
+    pages = [
+        await host.page(f"/api/v1/{path}")
+        for path in (f"runs/{run_id}", f"runs/{run_id}/history", f"runs?foreign_id={name}")
+    ]
+    for page in pages:
+        assert MASK in page
+        assert secret not in page
+    run = await host.client.get(payments, run_id)
+    assert run.object.card in (secret, MASK)
+    if refused:
+        assert run.error is not None
+        assert run.error.message == f"the bank refused {MASK}"
+        assert secret not in run.error.traceback
+    assert name in host.said()
+    assert secret not in host.said()
+
+
 # ---- mistakes
 
 
@@ -159,8 +200,8 @@ async def test_all_mistakes_are_told_at_once(host: Host) -> None:
 
 @row(
     "1 diagram",
-    "A running workflow tells its diagram, with its start, its choices and its ends, and it is drawn"
-    " in any of four directions.",
+    "A running workflow tells its diagram, with its start, its choices and its ends, and it is"
+    " drawn in any of four directions.",
 )
 async def test_a_diagram_in_every_direction(host: Host) -> None:
     told = (await host.client.describe(orders.name)).mermaid

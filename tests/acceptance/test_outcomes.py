@@ -262,8 +262,8 @@ async def test_a_step_that_runs_for_too_long(host: Host, name: str, signs: Signs
 
 @row(
     "2 breaker=",
-    "After N failures in a row, whichever runs they are of, the step is held for all, visibly; after"
-    " a rest one is tried, and its success lets the others go on. Other steps feel nothing.",
+    "After N failures in a row, whichever runs they are of, the step is held for all, visibly;"
+    " after a rest one is tried, and its success lets the others go on. Other steps feel nothing.",
 )
 async def test_a_breaker(host: Host, name: str, signs: Signs) -> None:
     signs.put_up("down")
@@ -294,8 +294,8 @@ async def test_a_breaker(host: Host, name: str, signs: Signs) -> None:
 
 @row(
     "2 the worker dies in it",
-    "The step runs again where the run goes on, with the same idempotency key, and the state changes"
-    " once; errors are still counted.",
+    "The step runs again where the run goes on, with the same idempotency key, and the state"
+    " changes once; errors are still counted.",
 )
 async def test_the_worker_dies_in_a_step(host: Host, name: str, signs: Signs) -> None:
     run_id = await start(host, name, signs, "hold", "DONE")

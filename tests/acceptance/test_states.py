@@ -205,7 +205,7 @@ async def test_a_resume_clears_the_count(host: Host, name: str, signs: Signs) ->
 
 @row(
     "3 pause and resume",
-    "A run that was paused by errors resumes by itself: after an hour, after another time, or never.",
+    "A run that was paused by errors resumes by itself: after an hour, another time, or never.",
 )
 async def test_a_run_resumes_by_itself(host: Host, name: str, signs: Signs) -> None:
     signs.put_up("broken")
@@ -257,7 +257,7 @@ async def test_data_is_deleted(host: Host, name: str, cancelled: bool) -> None:
 
 @row(
     "3 delete data",
-    "With encryption nobody reads in the log what runs carry, and after a deletion nobody ever can.",
+    "With encryption nobody reads in the log what runs carry; after a deletion nobody ever can.",
 )
 async def test_what_was_encrypted_can_not_be_read(host: Host, name: str) -> None:
     client = host.client

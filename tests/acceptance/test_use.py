@@ -1,7 +1,7 @@
 """4 Using it: triggering, awaiting, steering and looking."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -461,6 +461,26 @@ async def test_rebuild(host: Host, name: str, signs: Signs) -> None:
     assert run.object.trail == ["picked", "cash", "shipped"]
     await client.resume(paused)
     assert (await client.get(orders, paused)).state is State.RUNNING
+
+
+@row("4 rebuild, replay, verify", "The log can be folded up to any time: runs as they were then.")
+async def test_replay(host: Host, name: str) -> None:
+    before = host.now()
+    await host.pass_time(10 * INSTANT)
+    run_id = await unpaid(host, name)
+    await host.pass_time(10 * INSTANT)
+    between = host.now()
+    await host.pass_time(10 * INSTANT)
+    await host.client.callback(orders, "pay", "cash", run_id=run_id)
+    await host.client.await_(orders, run_id)
+
+    async def then(until: datetime) -> list[tuple[str, str]]:
+        found = await host.replay(orders, until)
+        return [(run.status, run.state) for run in found if run.run_id == run_id]
+
+    assert await then(before) == []
+    assert await then(between) == [("WAITING", "RUNNING")]
+    assert await then(host.now() + SECOND) == [("DONE", "COMPLETED")]
 
 
 # ---- kcat

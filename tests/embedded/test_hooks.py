@@ -278,14 +278,17 @@ async def test_one_that_is_declared_later_is_not_told_of_what_was() -> None:
         assert told == ["deleted: DATA_DELETED, None"]
 
 
-async def test_a_run_that_was_rejected_has_ended_too() -> None:
+async def test_of_a_run_that_was_rejected_there_may_be_nothing_to_tell() -> None:
     workflow, told = hooked()
     async with started(workflow) as app:
         append(app, workflow, type="trigger", subject="o-1", data={"n": 1}, status="NOWHERE")
         append(app, workflow, type="trigger", subject="o-2", data={"n": "many"})
-        await app.settle()
-        states = [run.state for run in (await app.client.find()).runs]
-        assert states == [State.CANCELLED] * 2
+        append(app, workflow, type="trigger", subject="o-3", data={"n": 3}, status="DONE")
+        await app.advance(24 * HOUR)
+        runs = (await app.client.find()).runs
+        assert [(run.state, run.hooks) for run in runs] == [(State.CANCELLED, [])] * 3
+        assert len(told) == 1
+        assert told[0].startswith("cancel: CANCELLED, 3 A run of 'orders' can't start at 'DONE'")
 
 
 def test_there_is_one_of_a_kind() -> None:

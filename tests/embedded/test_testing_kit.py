@@ -1,6 +1,7 @@
 """The testing kit, used as a user would: nothing here waits for the machine's clock."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamwf import Fatal, Pause, Repeat, Retry, Run, Skip, State
-from streamwf.errors import InvalidDefinition, RunInProgress
+from streamwf.errors import InvalidDefinition, InvalidPayload, NotWaiting, RunInProgress
 from streamwf.testing import START, SteppedClock, build_run, engine
 from tests.embedded.app import (
     CREATED,
@@ -413,6 +414,71 @@ async def test_what_never_ends_is_told(hangs: bool) -> None:
     assert "what is due at +0:00:00 was not done within 0.05 s" in told
     assert "orders 'o-1': step at CREATED, due +0:00:00" in told
     assert ("still running: 1" in told) or not hangs
+
+
+# ---- calling back
+
+
+def asking() -> Orders:
+    """It waits at PICKED, which it reaches after an hour, for `decide`."""
+    workflow = orders()
+
+    @workflow.step(CREATED, to=[PICKED, FAILED], lag=HOUR)
+    async def pick(run: OrderRun) -> Status:
+        return FAILED if run.object.n < 0 else PICKED
+
+    @workflow.callback(PICKED, to=[DONE, FAILED], payload=int)
+    async def decide(run: OrderRun, n: int) -> Status:
+        if n < 0:
+            raise OSError("the scales are broken")
+        run.object.n = n
+        return DONE
+
+    return workflow
+
+
+async def test_a_run_is_called_back_once_it_waits_for_it() -> None:
+    workflow = asking()
+    async with engine(workflow) as app:
+        run = await app.trigger(workflow, "o-1", Order())
+        with pytest.raises(AssertionError, match="it has not reached PICKED; it is RUNNING"):
+            await app.callback_when(run, PICKED, "decide", 7)
+        await app.advance(HOUR)
+        run = await app.callback_when(run, PICKED, "decide", 7, key="k")
+        assert (run.status, run.object.n) == (DONE, 7)
+        again = await app.callback_when(run, PICKED, "decide", 8, key="k")
+        assert again.object.n == 7
+        with pytest.raises(NotWaiting):
+            await app.callback_when(run, PICKED, "decide", 8)
+
+
+async def test_a_run_that_will_never_wait_for_it_is_not_called_back() -> None:
+    workflow = asking()
+    async with engine(workflow) as app:
+        run = await app.trigger(workflow, "o-1", Order(n=-1))
+        await app.advance(HOUR)
+        with pytest.raises(AssertionError, match="it will not reach PICKED"):
+            await app.callback_when(run, PICKED, "decide", 7)
+        other = await app.trigger(workflow, "o-2", Order())
+        await app.advance(HOUR)
+        with pytest.raises(InvalidPayload):
+            await app.callback_when(other, PICKED, "decide", "seven")
+
+
+async def test_a_callback_that_fails_is_seen_on_the_run_and_in_what_is_told_of_it() -> None:
+    workflow = asking()
+    async with engine(workflow) as app:
+        run = await app.trigger(workflow, "o-1", Order())
+        await app.advance(HOUR)
+        run = await app.callback_when(run, PICKED, "decide", -1)
+        assert run.error is not None
+        assert [(call.name, call.attempt) for call in run.callbacks] == [("decide", 1)]
+        with pytest.raises(AssertionError) as failure:
+            await app.await_status(run, DONE)
+        told = str(failure.value)
+        assert re.search(r"\n +4  \+1:00:00  callback   decide\n", told), told
+        assert "OSError: the scales are broken" in told
+        assert re.search(r"\n  waits   call [0-9a-f-]+ at PICKED, due \+1:00:0", told), told
 
 
 # ---- what it needs

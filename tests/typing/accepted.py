@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
-from typing import Any, assert_type
+from typing import Any, TypeAlias, assert_type
 
 from pydantic import BaseModel
 from typing_extensions import TypedDict
@@ -23,7 +23,10 @@ from streamwf import (
     embedded,
 )
 from streamwf.adapters.kafka import KafkaTopic
+from streamwf.callback_views import CallbackView
+from streamwf.client import Handle
 from streamwf.connector_views import ConnectorView
+from streamwf.declared import ChildRun
 from streamwf.outcome import Outcome
 from streamwf.schedule_views import ScheduleView
 from streamwf.sources import Call, Led, Message, Start, from_iterator
@@ -75,6 +78,84 @@ def later(run: Run[Order, Status]) -> Cancel:
     return Cancel("nobody came")
 
 
+class Answer(BaseModel):
+    yes: bool
+
+
+@orders.callback(Status.PICKED, to=[Status.DONE], payload=Answer, correlate=lambda o: o.email)
+async def decide(run: Run[Order, Status], answer: Answer) -> Status | Skip:
+    assert_type(run.object, Order)
+    assert_type(answer.yes, bool)
+    run.start(texts, "t-1", Plain(1), at=Text.A, cancel_with_parent=True)
+    assert_type(run.start(numbers, "n-1", {"x": 1}, start_at=run.created_at), str)
+    return Status.DONE if answer.yes else Skip()
+
+
+@orders.callback(Status.PICKED, to=Status.DONE, payload=str)
+def remark(run: Run[Order, Status], text: str) -> Status:
+    return Status.DONE
+
+
+@orders.callback(Status.PICKED, to=Status.DONE)
+async def scan(run: Run[Order, Status], picture: bytes) -> Cancel:
+    return Cancel("it can't be read")
+
+
+@orders.callback(Status.PICKED, to=Status.DONE, payload=bytes)
+def scan_too(run: Run[Order, Status], picture: bytes) -> Repeat:
+    return Repeat()
+
+
+# What a callback is given may be taken as something wider.
+@orders.callback(Status.PICKED, to=Status.DONE, payload=Answer)
+async def model(run: Run[Order, Status], answer: BaseModel) -> Status:
+    return Status.DONE
+
+
+Moved: TypeAlias = Status | Skip | Repeat | Pause | Cancel
+assert_type(decide, Callable[[Run[Order, Status], Answer], Coroutine[Any, Any, Moved]])
+assert_type(remark, Callable[[Run[Order, Status], str], Moved])
+assert_type(scan, Callable[[Run[Order, Status], bytes], Coroutine[Any, Any, Moved]])
+
+
+@orders.on_pause
+async def paused(run: Run[Order, Status]) -> None:
+    assert_type(run.object.n, int)
+    assert_type(run.state, State)
+    for child in run.children:
+        assert_type(child, ChildRun)
+        assert_type(child.state, State | None)
+
+
+@orders.on_data_deleted
+def deleted(run: Run[Order, Status]) -> None: ...
+
+
+orders.on_complete(lambda run: print(run.object.email))
+assert_type(paused, Callable[[Run[Order, Status]], Coroutine[Any, Any, None]])
+assert_type(deleted, Callable[[Run[Order, Status]], None])
+
+
+def forget(order: Order) -> Order:
+    return Order(n=order.n)
+
+
+kept = Workflow(
+    "kept",
+    Order,
+    Status,
+    retention=timedelta(days=1),
+    custom_delete=forget,
+    renamed={"NEW": Status.DONE},
+)
+assert_type(kept, Workflow[Order, Status])
+
+
+@kept.step(Status.CREATED, to=Status.DONE, children="all")
+async def join(run: Run[Order, Status]) -> Status:
+    return Status.DONE
+
+
 @orders.schedule("nightly", "0 3 * * *", timezone="Europe/Berlin", foreign_id="report")
 async def nightly(slot: datetime) -> Order | None:
     return Order(n=slot.day)
@@ -123,6 +204,24 @@ assert_type(finish, Callable[[Run[Order, Status]], Status | Skip | Repeat | Paus
 async def called_by_hand(run: Run[Order, Status]) -> None:
     assert_type(await pick(run), Status | Skip | Repeat | Pause | Cancel)
     assert_type(finish(run), Status | Skip | Repeat | Pause | Cancel)
+    assert_type(await decide(run, Answer(yes=True)), Moved)
+    assert_type(remark(run, "fine"), Moved)
+    await paused(run)
+    deleted(run)
+
+
+async def called_back(client: Client) -> None:
+    told = await client.callback(orders, "decide", Answer(yes=True), foreign_id="o-1", key="k")
+    assert_type(told, CallbackView)
+    await client.callback(orders, "scan", b"picture", run_id="r", wait_for=timedelta(hours=1))
+    await client.callback(orders, "remark", "fine", correlation="a@b.c")
+    handle = client.run(orders, "o-1")
+    assert_type(handle, Handle[Order, Status])
+    assert_type(await handle.get(), RunInfo[Order, Status])
+    assert_type((await handle.await_(Status.DONE)).object, Order)
+    assert_type(await handle.callback("decide", {"yes": True}), CallbackView)
+    assert_type((await handle.delete_data("they asked")).run_id, str)
+    assert_type(await client.fork("r", 3, foreign_id="o-2"), str)
 
 
 async def used(client: Client) -> None:
@@ -178,6 +277,8 @@ async def tested() -> None:
         found = await app.expect_object(run, lambda order: order.email is None)
         assert_type(found.object, Order)
         assert_type((await app.expect_timeout(run, "late")).due_at, datetime)
+        moved = await app.callback_when(run, Status.PICKED, "decide", Answer(yes=True), key="k")
+        assert_type(moved, RunInfo[Order, Status])
 
 
 # ---- objects and statuses of every kind

@@ -72,6 +72,59 @@ async def times_out_into_another_enum(run: Run[Order, Status]) -> Foreign:
     return Foreign.DONE
 
 
+class Answer(BaseModel):
+    yes: bool
+
+
+@orders.callback(Status.CREATED, to=Status.DONE, payload=Answer)  # type: ignore[arg-type]
+async def takes_another_payload(run: Run[Order, Status], answer: Other) -> Status:
+    return Status.DONE
+
+
+@orders.callback(Status.CREATED, to=Status.DONE, payload=str)  # type: ignore[arg-type]
+def takes_bytes_for_text(run: Run[Order, Status], text: bytes) -> Status:
+    return Status.DONE
+
+
+@orders.callback(Status.CREATED, to=Status.DONE)  # type: ignore[arg-type]
+async def takes_text_for_bytes(run: Run[Order, Status], text: str) -> Status:
+    return Status.DONE
+
+
+@orders.callback(Status.CREATED, to=Status.DONE, payload=Answer)  # type: ignore[arg-type]
+async def takes_no_payload(run: Run[Order, Status]) -> Status:
+    return Status.DONE
+
+
+@orders.callback(Status.CREATED, to=Status.DONE, payload=Answer)  # type: ignore[arg-type]
+async def answers_into_another_enum(run: Run[Order, Status], answer: Answer) -> Foreign:
+    return Foreign.DONE
+
+
+@orders.callback(Status.CREATED, to=Status.DONE, payload=Answer)  # type: ignore[arg-type]
+def takes_a_run_of_another_workflow(run: Run[Other, Status], answer: Answer) -> Status:
+    return Status.DONE
+
+
+orders.callback(Foreign.CREATED, to=Status.DONE)  # type: ignore[call-overload]
+orders.callback(Status.CREATED, to=Foreign.DONE)  # type: ignore[call-overload]
+orders.callback(Status.CREATED)  # type: ignore[call-overload]
+orders.callback(Status.CREATED, to=Status.DONE, correlate=7)  # type: ignore[call-overload]
+
+
+@orders.on_pause  # type: ignore[arg-type]
+async def is_told_of_another_workflow(run: Run[Other, Status]) -> None: ...
+
+
+@orders.on_cancel  # type: ignore[arg-type]
+def wants_to_move_the_run(run: Run[Order, Status]) -> Status:
+    return Status.DONE
+
+
+@orders.on_complete  # type: ignore[arg-type]
+def wants_to_know_why(run: Run[Order, Status], why: str) -> None: ...
+
+
 @orders.connector(KafkaTopic("payments"))  # type: ignore[arg-type]
 async def starts_with_another_object(message: Message) -> Start[Other, Status]:
     return Start("o-1", Other())
@@ -133,6 +186,31 @@ async def reads_what_is_not_there(run: Run[Order, Status]) -> Status:
     return Status.DONE
 
 
+@orders.step(Status.CREATED, to=Status.DONE)
+async def starts_what_can_not_be(run: Run[Order, Status]) -> Status:
+    run.start(orders, "o-2", Other())  # type: ignore[misc]
+    run.start(orders, "o-2", Order(), at=Foreign.DONE)  # type: ignore[misc]
+    run.start("orders", "o-2", Order())  # type: ignore[arg-type]
+    run.start(orders, "o-2")  # type: ignore[call-arg]
+    return Status.DONE
+
+
+orders.step(Status.CREATED, to=Status.DONE, children="some")  # type: ignore[arg-type]
+Workflow("x", Order, Status, custom_delete=repr)  # type: ignore[arg-type]
+Workflow("x", Order, Status, retention=30)  # type: ignore[arg-type]
+
+
+async def answered(client: Client) -> None:
+    await client.callback("orders", "decide", foreign_id="o-1")  # type: ignore[arg-type]
+    await client.callback(orders, "decide", Answer(yes=True), "o-1")  # type: ignore[call-arg]
+    await client.callback(orders, "decide", correlation=7)  # type: ignore[arg-type]
+    await client.callback(orders, "decide", foreign_id="o-1", wait_for=60)  # type: ignore[arg-type]
+    handle = client.run(orders, "o-1")
+    await handle.await_(Foreign.DONE)  # type: ignore[arg-type]
+    print((await handle.get()).object.nope)  # type: ignore[attr-defined]
+    await client.fork("run", "1")  # type: ignore[arg-type]
+
+
 async def misused(client: Client) -> None:
     await client.trigger(orders, "o-1", Other())  # type: ignore[misc]
     await client.trigger(orders, "o-1", {"n": 1})  # type: ignore[misc]
@@ -154,4 +232,5 @@ async def expects_what_can_not_be(app: Engine) -> None:
     run = await app.trigger(orders, "o-1", Order())
     await app.await_status(run, Foreign.DONE)  # type: ignore[misc]
     await app.expect_object(run, Other())  # type: ignore[arg-type]
+    await app.callback_when(run, Foreign.DONE, "decide")  # type: ignore[misc]
     await app.expect_object(run, lambda order: order.nope)  # type: ignore[attr-defined]

@@ -89,6 +89,7 @@ def test_a_run_that_has_ended_waits_for_its_hooks_before_all_else(state: State) 
     assert entries(full(state)) == HOOKED
     assert entries(full(state, hooks=())) == (*delete, *forget)
     assert entries(full(state, hooks=(), forget_at=None)) == delete
+    assert entries(full(state, forget_at=None)) == HOOKED
 
 
 def test_each_hook_is_tried_once_before_the_data_are_deleted() -> None:

@@ -19,6 +19,7 @@ from streamwf.events import (
     REPEATED,
     RESUME,
     RESUMED,
+    RETRY,
     SKIPPED,
     STARTED,
     pack_timers,
@@ -27,6 +28,7 @@ from streamwf.fold import Verdict, fold
 from streamwf.record import (
     LIVE,
     MAX_OFFSETS,
+    MAX_REASON,
     MAX_REQUESTS,
     SCHEDULE,
     TRANSITIONS,
@@ -34,7 +36,7 @@ from streamwf.record import (
     State,
     Timer,
 )
-from tests.support import NOW, record, result, steer, trigger
+from tests.support import NOW, THEN, record, result, steer, trigger
 
 HOUR = timedelta(hours=1)
 LATER = NOW + HOUR
@@ -169,11 +171,19 @@ def test_requests_ask_the_table_of_the_life_cycle(kind: str, state: State) -> No
     after = accepted(run, steer(kind, "r-1", reason="because"))
     assert after.state is STATE_OF[kind]
     assert after.version == run.version + 1
+    assert after.updated_at == THEN
     assert after.reason == "because"
     assert after.status == run.status
     assert after.object is run.object
     assert after.offsets == (1, 2, 3, 9)
     assert after.requests == ("r-1",)
+
+
+def test_a_reason_is_kept_in_part() -> None:
+    long = "x" * (MAX_REASON + 1)
+    assert accepted(record(), steer(PAUSE, "r-1", reason=long)).reason == "x" * MAX_REASON
+    failing = record(attempt=1, due_at=LATER)
+    assert accepted(failing, steer(RETRY, "r-1", reason=long)).reason == "x" * MAX_REASON
 
 
 def test_requests_are_judged_by_the_state_whatever_version_they_name() -> None:
@@ -236,7 +246,7 @@ def test_resume_after_errors_clears_the_count_and_tries_at_once() -> None:
 def test_pause_keeps_the_error_and_the_count() -> None:
     failing = record(attempt=2, error=Failure("E", "m"), due_at=LATER)
     after = accepted(failing, steer(PAUSE, "r-1"))
-    assert (after.attempt, after.error) == (2, failing.error)
+    assert (after.attempt, after.error, after.due_at) == (2, failing.error, LATER)
 
 
 def test_resume_wakes_a_run_whose_step_skipped() -> None:
@@ -419,6 +429,12 @@ def test_the_error_of_a_timer_is_told_and_counts_for_no_step() -> None:
     resumed = accepted(accepted(run, steer(PAUSE, "r-1")), steer(RESUME, "r-2"))
     assert resumed.due_at is None, "no step has failed that would have to be tried"
     assert accepted(run, expired(4, failed)).error is None
+
+
+def test_a_run_that_was_paused_by_errors_resumes_by_itself() -> None:
+    paused = accepted(record(), result(PAUSED, 3, state=State.PAUSED, resumeat=LATER))
+    assert paused.resume_at == LATER
+    assert accepted(paused, result(RESUMED, 4)).resume_at is None
 
 
 def test_failed_keeps_the_object_and_tells_the_error() -> None:

@@ -1,107 +1,19 @@
 """A shard that is live: what is still to be done for runs that have ended, whatever comes after."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from streamwf import Repeat, Run, Workflow
-from streamwf.events import CANCEL, DELETE, TRIGGER, Event, encode_event, request
+from streamwf.events import CANCEL, DELETE, TRIGGER, Event
 from streamwf.record import MAILBOX, NOTHING, Record, State, row_key
-from streamwf.shard import Aside, Limits, Shard
-from streamwf.tables.memory import MemoryTable
-from tests.support import WORKFLOW, LogEntry, SteppedClock, eventually, settle
+from tests.support import WORKFLOW, LogEntry, eventually
+from tests.unit.living import Living, living
 from tests.unit.sample import Order, Status
 
 DAY = timedelta(days=1)
-
-
-class Living:
-    """A shard, its log and its table. What it hands out goes to its log, as with a host."""
-
-    def __init__(self, workflow: Workflow[Any, Any]) -> None:
-        self.workflow = workflow
-        self.clock = SteppedClock()
-        self.log: list[LogEntry] = []
-        self.buried: list[Aside] = []
-        self.table = MemoryTable()
-        self.may_start = True
-        self.threads = ThreadPoolExecutor(1)
-        self.shard = self._open()
-
-    def _open(self) -> Shard:
-        shard = Shard(
-            self.workflow,
-            0,
-            self.table,
-            end=len(self.log),
-            clock=self.clock,
-            threads=self.threads,
-            wake=lambda: None,
-            misplaced=lambda _: False,
-            limits=Limits(),
-            may_start=lambda: self.may_start,
-        )
-        shard.fold(self.log[shard.position :])
-        return shard
-
-    async def crash(self) -> None:
-        """The shard is lost, with all that no checkpoint has; another one takes over."""
-        await self.shard.close(0)
-        self.shard = self._open()
-
-    def append(self, event: Event) -> None:
-        self.log.append(LogEntry(len(self.log), event.subject.encode(), encode_event(event)))
-
-    def ask(self, kind: str, event_id: str, run_id: str = "", **fields: Any) -> None:
-        told = {"status": "CREATED", "data": b'{"n":1}'} if kind == TRIGGER else {}
-        now = self.clock.now()
-        event = request(
-            WORKFLOW, kind, "o-1", now, event_id=event_id, runid=run_id, **told, **fields
-        )
-        self.append(event)
-
-    def checkpoint(self) -> None:
-        self.take()
-        checkpoint = self.shard.checkpoint()
-        if checkpoint is not None:
-            self.table.write(checkpoint)
-            self.shard.committed(checkpoint)
-
-    def take(self) -> None:
-        for append in self.shard.take_appends():
-            self.log.append(LogEntry(len(self.log), append.key, append.value))
-        for aside in self.shard.take_asides():
-            if aside.workflow is None:
-                self.buried.append(aside)
-            else:
-                self.log.append(LogEntry(len(self.log), aside.key, aside.value))
-
-    async def pump(self) -> None:
-        """Fold and do all that is due, until nothing more comes of it."""
-        quiet = 0
-        while quiet < 3:
-            self.shard.scan_agenda(self.clock.now())
-            self.shard.tick(self.clock.now())
-            await settle(5)
-            self.take()
-            quiet = quiet + 1 if self.shard.position == len(self.log) else 0
-            self.shard.fold(self.log[self.shard.position :])
-
-    def run(self, run_id: str) -> Record | None:
-        return self.shard.lookup(run_id)
-
-
-@asynccontextmanager
-async def living(workflow: Workflow[Any, Any]) -> AsyncIterator[Living]:
-    found = Living(workflow)
-    yield found
-    await found.shard.close(0)
-    found.threads.shutdown()
 
 
 class Flow:
@@ -211,6 +123,62 @@ async def test_each_hook_has_a_key_of_its_own_and_each_try_of_it_the_same() -> N
             await life.pump()
         assert len(keys) == 3
         assert keys[0] == keys[1] != keys[2]
+
+
+async def test_a_hook_that_runs_for_long_runs_once_whatever_becomes_of_the_run() -> None:
+    workflow: Workflow[Order, Status] = Workflow("orders", Order, Status, start=Status.CREATED)
+    gate, keys = asyncio.Event(), list[str]()
+
+    @workflow.callback(Status.CREATED, to=Status.DONE)
+    async def signed(run: Run[Order, Status], payload: bytes) -> Status:
+        return Status.DONE
+
+    @workflow.on_pause
+    async def paused(run: Run[Order, Status]) -> None:
+        keys.append(run.idempotency_key)
+        await gate.wait()
+
+    async with living(workflow) as life:
+        life.ask(TRIGGER, "t-1", "run-1")
+        for n in range(3):
+            life.ask("pause", f"p-{n}")
+            await life.pump()
+            life.ask("resume", f"r-{n}")
+            await life.pump()
+        run = life.run("run-1")
+        assert run is not None
+        assert (len(keys), len(run.hooks)) == (1, 3)
+        gate.set()
+        await life.pump()
+        run = life.run("run-1")
+        assert run is not None
+        assert (len(set(keys)), len(keys), run.hooks) == (3, 3, ())
+
+
+async def test_a_hook_that_fails_leaves_the_next_one_its_turn() -> None:
+    workflow: Workflow[Order, Status] = Workflow("orders", Order, Status, start=Status.CREATED)
+    keys = list[str]()
+
+    @workflow.callback(Status.CREATED, to=Status.DONE)
+    async def signed(run: Run[Order, Status], payload: bytes) -> Status:
+        return Status.DONE
+
+    @workflow.on_pause
+    async def paused(run: Run[Order, Status]) -> None:
+        keys.append(run.idempotency_key)
+        if run.idempotency_key == keys[0]:
+            raise RuntimeError("never")
+
+    async with living(workflow) as life:
+        life.ask(TRIGGER, "t-1", "run-1")
+        for n in range(3):
+            life.ask("pause", f"p-{n}")
+            life.ask("resume", f"r-{n}")
+        await life.pump()
+        run = life.run("run-1")
+        assert run is not None
+        assert len(keys) == len(set(keys)) == 3
+        assert [hook.attempt for hook in run.hooks] == [1]
 
 
 async def test_each_round_of_a_timeout_has_a_key_of_its_own_and_each_try_of_it_the_same() -> None:

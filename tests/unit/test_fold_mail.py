@@ -1,7 +1,5 @@
 """Callbacks that came before whom they are for, and the values that lead to runs."""
 
-from datetime import timedelta
-
 import msgspec
 import pytest
 
@@ -35,10 +33,7 @@ from streamwf.record import (
     State,
     Target,
 )
-from tests.support import NOW, WORKFLOW, asked, callback
-
-THEN = NOW + timedelta(minutes=1)
-LATER = NOW + timedelta(hours=1)
+from tests.support import LATER, NOW, THEN, WORKFLOW, asked, callback
 
 
 def called(event_id: str = "c-1", kind: str = MAILBOX, **fields: object) -> Event:
@@ -98,6 +93,8 @@ def test_a_callback_that_may_wait_is_kept(kind: str) -> None:
     more = kept(mailbox, called("c-2", kind, data=None, data_base64="aGk="))
     assert more.calls[1:] == (Call("c-2", "signed", LATER, LATER, NOTHING, "aGk="),)
     assert (more.version, more.offsets) == (2, (9, 9))
+    later = kept(mailbox, called("c-3", kind, now=NOW))
+    assert later.updated_at == NOW
 
 
 @pytest.mark.parametrize("until", [None, THEN, NOW])
@@ -123,6 +120,12 @@ def test_what_is_released_leaves_and_an_empty_mailbox_is_no_more() -> None:
     left = kept(mailbox, released("c-1", "c-3"))
     assert [call.id for call in left.calls] == ["c-2"]
     assert folded(left, released("c-2")) is None
+
+
+def test_what_nobody_came_for_may_be_asked_again_under_its_key() -> None:
+    left = kept(None, called("c-1"), called("c-2"), released("c-1"))
+    assert refused(left, called("c-2")) is Verdict.DUPLICATE
+    assert [call.id for call in kept(left, called("c-1")).calls] == ["c-2", "c-1"]
 
 
 @pytest.mark.parametrize("event", [released("c-9"), released()], ids=["another", "none"])

@@ -1,15 +1,13 @@
 """What is requested of a run, in each state that it may meet."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import pytest
 
-from streamwf.errors import UnreadableRecord
 from streamwf.events import (
     CANCEL,
     CHANGE,
-    CHILD,
     CORRELATE,
     DELETE,
     FAILED,
@@ -24,9 +22,7 @@ from streamwf.events import (
     SKIPPED,
     STARTED,
     UNCORRELATE,
-    Ended,
     Event,
-    encode_event,
 )
 from streamwf.fold import Verdict, fold
 from streamwf.record import (
@@ -37,41 +33,15 @@ from streamwf.record import (
     NOTHING,
     SCHEDULE,
     Call,
-    Child,
     DueHook,
     Failure,
     Record,
     State,
 )
-from tests.support import NOW, asked, callback, record, result, steer, trigger
+from tests.support import LATER, NOW, THEN, asked, callback, record, result, steer, trigger
+from tests.unit.folding import CHILD_1, accepted, ended, refused, same_but
 
-HOUR = timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
-THEN = NOW + MINUTE
-LATER = NOW + HOUR
 AT_WORK = (State.INITIATED, State.RUNNING)
-
-
-def accepted(before: Record, *events: Event) -> Record:
-    for event in events:
-        after, verdict = fold(before, event, 9)
-        assert verdict is Verdict.ACCEPTED
-        assert after is not None
-        before = after
-    return before
-
-
-def refused(before: Record | None, event: Event) -> Verdict:
-    after, verdict = fold(before, event, 9)
-    assert after is before
-    return verdict
-
-
-def same_but(before: Record, after: Record, **changed: object) -> bool:
-    """Whether a request that no step needs to know of has changed that, and nothing else."""
-    noted = {"version": before.version + 1, "lag": before.lag + 1, "updated_at": THEN}
-    also = {"offsets": (*before.offsets, 9), **changed}
-    return after == msgspec.structs.replace(before, **noted, **also)
 
 
 # ---- callbacks
@@ -189,7 +159,7 @@ def test_a_retry_ends_the_wait_after_errors(state: State) -> None:
         assert refused(failing, event) is Verdict.STATE_FORBIDS
         return
     after = accepted(failing, event)
-    assert after.due_at == event.time
+    assert (after.due_at, after.updated_at) == (event.time, event.time)
     assert (after.lag, after.version, after.reason) == (0, 4, "mended")
     assert after.requests == ("r-1",)
     if state is State.PAUSED:
@@ -209,8 +179,9 @@ def test_there_is_nothing_to_retry(run: Record) -> None:
     assert refused(run, steer(RETRY, "r-1")) is Verdict.STATE_FORBIDS
 
 
-def test_a_retry_of_what_is_being_tried_does_not_undo_that() -> None:
-    trying = record(attempt=1, due_at=NOW, error=Failure("E", "m"))
+@pytest.mark.parametrize("due_at", [NOW, THEN])
+def test_a_retry_of_what_is_being_tried_does_not_undo_that(due_at: datetime) -> None:
+    trying = record(attempt=1, due_at=due_at, error=Failure("E", "m"))
     after = accepted(trying, steer(RETRY, "r-1"))
     assert same_but(trying, after, requests=("r-1",))
     assert accepted(after, result(MOVED, 3, status="PICKED")).status == "PICKED"
@@ -226,121 +197,6 @@ def test_deletion_waits_for_nothing_but_itself() -> None:
     assert after.state is State.DATA_DELETION_REQUESTED
     assert (after.reason, after.hooks, after.forget_at) == ("asked to", hooks, None)
     assert after.object is done.object
-
-
-# ---- children
-
-CHILD_1 = Child("parcels", "p-1", "child-1")
-CHILD_2 = Child("parcels", "p-2", "child-2")
-
-
-def ended(run_id: str = "child-1", event_id: str = "", **fields: object) -> Event:
-    told = {
-        "workflow": "parcels",
-        "foreign_id": "p-1",
-        "run_id": run_id,
-        "state": State.COMPLETED,
-        "status": "SENT",
-        "object": msgspec.Raw(b'{"kg":2}'),
-        **fields,
-    }
-    return asked(CHILD, event_id or f"end-of-{run_id}", data=encode_event(Ended(**told)))
-
-
-@pytest.mark.parametrize("state", State)
-def test_the_end_of_a_child_is_kept_with_its_parent(state: State) -> None:
-    run = record(state, children=(CHILD_1, CHILD_2), due_at=LATER)
-    after = accepted(run, ended(reason="enough"))
-    whole = msgspec.structs.replace(
-        CHILD_1,
-        state="COMPLETED",
-        status="SENT",
-        reason="enough",
-        object=msgspec.Raw(b'{"kg":2}'),
-    )
-    bare = msgspec.structs.replace(CHILD_1, state="COMPLETED", status="SENT")
-    deleted = state in (State.DATA_DELETION_REQUESTED, State.DATA_DELETED)
-    assert same_but(run, after, children=(bare if deleted else whole, CHILD_2))
-
-
-def test_a_child_ends_once() -> None:
-    run = accepted(record(children=(CHILD_1,)), ended())
-    again = ended(event_id="another", state=State.CANCELLED)
-    assert refused(run, again) is Verdict.DUPLICATE
-    assert refused(run, ended("child-9")) is Verdict.DUPLICATE
-    assert refused(record(), ended()) is Verdict.DUPLICATE
-
-
-def test_the_ends_of_children_leave_the_ids_of_other_requests_as_they_were() -> None:
-    run = accepted(record(children=(CHILD_1, CHILD_2)), callback())
-    assert accepted(run, ended(), ended("child-2")).requests == ("c-1",)
-    waiting = record(children=(CHILD_1, CHILD_2), waits="all", requests=("c-1",))
-    assert accepted(waiting, ended(), ended("child-2")).requests == ("c-1",)
-
-
-@pytest.mark.parametrize(
-    ("waits", "due_after"), [("all", [False, True]), ("any", [True, True]), ("each", [True, True])]
-)
-def test_a_step_that_waits_for_children_is_woken(waits: str, due_after: list[bool]) -> None:
-    run = record(children=(CHILD_1, CHILD_2), waits=waits)
-    seen = []
-    for event in (ended(), ended("child-2")):
-        run = accepted(run, event)
-        assert run.lag == 0
-        seen.append(run.due_at == event.time)
-    assert seen == due_after
-
-
-def test_each_child_wakes_a_step_that_has_gone_back_to_waiting() -> None:
-    run = record(children=(CHILD_1, CHILD_2), waits="each")
-    run = accepted(run, ended())
-    run = accepted(run, result(SKIPPED, run.version))
-    assert run.due_at is None
-    assert accepted(run, ended("child-2")).due_at == THEN
-
-
-def test_what_a_step_makes_of_fewer_children_does_not_count() -> None:
-    run = accepted(record(children=(CHILD_1, CHILD_2), waits="each"), ended())
-    more = accepted(run, ended("child-2"))
-    assert refused(more, result(SKIPPED, run.version)) is Verdict.STALE
-
-
-def test_a_step_that_waits_for_its_next_try_is_not_hurried_by_a_child() -> None:
-    run = record(children=(CHILD_1,), waits="all", due_at=LATER, attempt=1)
-    assert accepted(run, ended()).due_at == LATER
-
-
-def test_children_that_end_while_their_parent_is_paused_wake_its_step_afterwards() -> None:
-    run = accepted(record(children=(CHILD_1,), waits="all"), steer(PAUSE, "r-1"), ended())
-    assert run.state is State.PAUSED
-    assert accepted(run, steer(RESUME, "r-2")).due_at == THEN
-
-
-def test_a_parent_that_has_ended_is_not_woken() -> None:
-    run = record(State.CANCELLED, children=(CHILD_1,), waits="all")
-    assert accepted(run, ended()).due_at is None
-
-
-def test_children_carry_no_more_than_their_parent_can_hold() -> None:
-    large = msgspec.Raw(b'"' + b"x" * (MAX_HELD - 100) + b'"')
-    run = accepted(record(children=(CHILD_1, CHILD_2)), ended(object=large, reason="r"))
-    assert run.children[0].object == large
-    run = accepted(run, ended("child-2", object=msgspec.Raw(b'"' + b"y" * 200 + b'"'), reason="r"))
-    assert run.children[1].state == "COMPLETED"
-    assert (run.children[1].object, run.children[1].reason) == (NOTHING, "")
-
-
-def test_one_child_may_carry_more_than_that() -> None:
-    huge = msgspec.Raw(b'"' + b"x" * MAX_HELD + b'"')
-    run = accepted(record(children=(CHILD_1, CHILD_2)), ended(object=huge))
-    assert run.children[0].object == huge
-    assert accepted(run, ended("child-2", reason="r")).children[1].reason == ""
-
-
-@pytest.mark.parametrize("data", [None, b"7", b'{"run_id":"child-1"}'])
-def test_an_end_that_can_not_be_read(data: bytes | None) -> None:
-    with pytest.raises(UnreadableRecord, match="the end of a child can't be read"):
-        fold(record(children=(CHILD_1,)), asked(CHILD, data=data), 9)
 
 
 # ---- hooks and retention
@@ -376,14 +232,15 @@ def test_what_is_for_mailboxes_changes_no_run(kind: str, state: State) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_only_an_inner_run_in_progress_is_changed(state: State) -> None:
-    run = record(state, kind=SCHEDULE, attempt=2, error=Failure("E", "m"))
+    run = record(state, kind=SCHEDULE, attempt=2, error=Failure("E", "m"), lag=1)
     event = asked(CHANGE, data=b'{"cron":"@daily"}', inner=SCHEDULE)
     if state not in LIVE:
         assert refused(run, event) is Verdict.STATE_FORBIDS
         return
     after = accepted(run, event)
     assert bytes(after.object) == b'{"cron":"@daily"}'
-    assert (after.state, after.due_at, after.lag) == (state, THEN, 0)
+    assert (after.state, after.due_at, after.updated_at) == (state, THEN, THEN)
+    assert (after.version, after.lag) == (4, 0)
     assert (after.attempt, after.error, after.requests) == (0, None, ("r-1",))
 
 

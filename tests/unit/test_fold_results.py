@@ -1,12 +1,10 @@
 """What results make of callbacks, hooks, children, correlations and of runs that have ended."""
 
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from streamwf.errors import UnreadableRecord
 from streamwf.events import (
     CANCELLED,
     DECLINED,
@@ -22,9 +20,7 @@ from streamwf.events import (
     SKIPPED,
     STARTED,
     Event,
-    Start,
     pack_correlations,
-    pack_starts,
     pack_timers,
 )
 from streamwf.fold import Verdict, fold
@@ -35,32 +31,15 @@ from streamwf.record import (
     Child,
     DueHook,
     Failure,
-    Record,
     State,
     Timer,
 )
-from tests.support import NOW, callback, record, result, steer
+from tests.support import LATER, NOW, callback, record, result, steer
+from tests.unit.folding import accepted, refused
 
-HOUR = timedelta(hours=1)
-LATER = NOW + HOUR
 CALL = Call("c-1", "signed", NOW, LATER, msgspec.Raw(b"1"))
 OTHER = Call("c-2", "signed", NOW, NOW, msgspec.Raw(b"2"))
 AT_WORK = (State.INITIATED, State.RUNNING)
-
-
-def accepted(before: Record, *events: Event) -> Record:
-    for event in events:
-        after, verdict = fold(before, event, 9)
-        assert verdict is Verdict.ACCEPTED
-        assert after is not None
-        before = after
-    return before
-
-
-def refused(before: Record | None, event: Event) -> Verdict:
-    after, verdict = fold(before, event, 9)
-    assert after is before
-    return verdict
 
 
 # ---- the answers to callbacks
@@ -105,9 +84,10 @@ def test_a_callback_that_moves_nothing_leaves_all_else(kind: str) -> None:
     run = record(
         calls=(CALL,), due_at=LATER, attempt=2, error=Failure("E", "m"), timers=timers, since=2
     )
-    after = accepted(run, result(kind, 3, call="c-1"))
+    event = result(kind, 3, call="c-1")
+    after = accepted(run, event)
     kept = msgspec.structs.replace(
-        run, version=4, lag=1, calls=(), updated_at=after.updated_at, offsets=(1, 2, 3, 9)
+        run, version=4, lag=1, calls=(), updated_at=event.time, offsets=(1, 2, 3, 9)
     )
     assert after == kept
 
@@ -141,6 +121,29 @@ def test_the_error_of_a_callback_is_told_until_it_is_answered() -> None:
     assert (failed.error, failed.attempt) == (Failure("E", ""), 0)
     assert accepted(failed, result(SKIPPED, 4, call="c-1")).error is None
     assert accepted(failed, result(DECLINED, 4, call="c-1", errortype="E")).error is None
+
+
+@pytest.mark.parametrize(
+    ("failed", "attempt", "left"), [(0, 0, True), (0, 1, True), (1, 1, True), (1, 0, False)]
+)
+def test_an_error_goes_with_what_has_failed_unless_the_step_has(
+    failed: int, attempt: int, left: bool
+) -> None:
+    error = Failure("E", "m")
+    call = msgspec.structs.replace(CALL, attempt=failed)
+    timer = Timer("nag", NOW, failed)
+    run = record(calls=(call,), timers=(timer,), attempt=attempt, error=error)
+    for event in (
+        result(SKIPPED, 3, call="c-1"),
+        result(EXPIRED, 3, timer="nag", dueat=NOW),
+    ):
+        assert accepted(run, event).error == (error if left else None)
+
+
+@pytest.mark.parametrize("kind", [SKIPPED, DECLINED])
+def test_only_a_callback_that_was_postponed_is_due_again(kind: str) -> None:
+    run = record(calls=(CALL,))
+    assert accepted(run, result(kind, 3, call="c-1", dueat=LATER)).calls == ()
 
 
 def test_what_was_declined_is_no_error_of_the_run() -> None:
@@ -202,13 +205,14 @@ def hooked(version: int, hook: DueHook = PAUSE_1, **fields: Any) -> Event:
 @pytest.mark.parametrize("state", State)
 def test_a_hook_that_has_run_is_gone_whatever_became_of_the_run(state: State, version: int) -> None:
     run = record(state, hooks=(PAUSE_1, DueHook("cancel", NOW)), due_at=LATER, lag=1)
-    after = accepted(run, hooked(version, errortype="E"))
+    event = hooked(version, errortype="E")
+    after = accepted(run, event)
     kept = msgspec.structs.replace(
         run,
         version=4,
         lag=2,
         hooks=(DueHook("cancel", NOW),),
-        updated_at=after.updated_at,
+        updated_at=event.time,
         offsets=(1, 2, 3, 9),
     )
     assert after == kept
@@ -249,6 +253,7 @@ def test_data_are_deleted_if_that_was_requested(state: State) -> None:
         children=(child,),
         forget_at=LATER,
         hooks=(DueHook("complete", NOW),),
+        lag=1,
     )
     event = result(DELETED, 3)
     if state is not State.DATA_DELETION_REQUESTED:
@@ -258,7 +263,8 @@ def test_data_are_deleted_if_that_was_requested(state: State) -> None:
     assert after.state is State.DATA_DELETED
     assert (after.object, after.error, after.reason) == (NOTHING, None, "")
     assert after.children == (Child("parcels", "p-1", "c", "COMPLETED", "SENT"),)
-    assert (after.hooks, after.forget_at, after.lag) == (run.hooks, None, 0)
+    assert (after.hooks, after.forget_at, after.updated_at) == (run.hooks, None, event.time)
+    assert (after.version, after.lag) == (4, 0)
 
 
 def test_what_is_left_of_an_object_is_what_the_deletion_says() -> None:
@@ -286,130 +292,6 @@ def test_a_run_whose_data_are_to_be_deleted_is_not_forgotten_first() -> None:
     done = record(State.COMPLETED, forget_at=NOW)
     asked = accepted(done, steer("delete", "r-1"))
     assert refused(asked, result(FORGOTTEN, 3)) is Verdict.STALE
-
-
-# ---- children
-
-
-def start(run_id: str, *, cascade: bool = False) -> Start:
-    return Start(
-        workflow="parcels",
-        foreign_id=f"of-{run_id}",
-        run_id=run_id,
-        status="PACKED",
-        data=msgspec.Raw(b"{}"),
-        cascade=cascade,
-    )
-
-
-STARTS = pack_starts([start("p"), start("q", cascade=True)])
-P, Q = Child("parcels", "of-p", "p"), Child("parcels", "of-q", "q", cascade=True)
-P_ENDED = msgspec.structs.replace(P, state="COMPLETED")
-
-
-@pytest.mark.parametrize("kind", [MOVED, STARTED, REPEATED, PAUSED, SKIPPED])
-def test_what_a_step_has_started_is_kept_with_the_run(kind: str) -> None:
-    state = State.PAUSED if kind == PAUSED else None
-    earlier = Child("parcels", "of-o", "o")
-    after = accepted(record(children=(earlier,)), result(kind, 3, state=state, starts=STARTS))
-    assert after.children == (earlier, P, Q)
-
-
-def test_what_a_timeout_or_a_callback_has_started_is_kept_too() -> None:
-    run = record(calls=(CALL,), timers=(Timer("nag", NOW),), due_at=LATER)
-    for event in (
-        result(EXPIRED, 3, timer="nag", dueat=NOW, starts=STARTS),
-        result(POSTPONED, 3, call="c-1", dueat=LATER, starts=STARTS),
-        result(SKIPPED, 3, call="c-1", starts=STARTS),
-    ):
-        after = accepted(run, event)
-        assert (after.children, after.lag, after.due_at) == ((P, Q), 1, LATER)
-
-
-def test_a_child_that_is_started_again_is_the_same_one() -> None:
-    run = record(children=(P_ENDED,))
-    assert accepted(run, result(REPEATED, 3, starts=STARTS)).children == (P_ENDED, Q)
-
-
-@pytest.mark.parametrize(
-    ("waits", "children", "due"),
-    [
-        ("all", (), True),
-        ("all", (P_ENDED,), True),
-        ("all", (P_ENDED, Q), False),
-        ("any", (), True),
-        ("any", (P_ENDED, Q), True),
-        ("any", (P, Q), False),
-        ("each", (), True),
-        ("each", (P_ENDED, Q), True),
-        ("each", (P, Q), False),
-    ],
-)
-@pytest.mark.parametrize("kind", [MOVED, STARTED])
-def test_a_step_that_waits_for_children_is_due_if_those_have_ended(
-    kind: str, waits: str, children: tuple[Child, ...], due: bool
-) -> None:
-    event = result(kind, 3, status="SHIPPING", waits=waits)
-    after = accepted(record(children=children), event)
-    assert after.due_at == (event.time if due else None)
-    assert after.waits == waits
-
-
-def test_a_step_waits_for_what_its_result_has_started_too() -> None:
-    event = result(MOVED, 3, status="SHIPPING", waits="all", starts=STARTS)
-    assert accepted(record(children=(P_ENDED,)), event).due_at is None
-
-
-def test_children_that_a_step_has_waited_for_are_gone_when_it_moves() -> None:
-    run = record(children=(P_ENDED, Q), waits="any", due_at=NOW)
-    after = accepted(run, result(MOVED, 3, status="PICKED"))
-    assert (after.children, after.waits) == ((Q,), "")
-
-
-@pytest.mark.parametrize("kind", [REPEATED, FAILED, SKIPPED])
-def test_a_step_that_stays_keeps_its_children_and_waits_on(kind: str) -> None:
-    run = record(children=(P_ENDED, Q), waits="each", due_at=NOW)
-    after = accepted(run, result(kind, 3))
-    assert (after.children, after.waits, after.due_at) == (run.children, "each", None)
-
-
-def test_a_step_that_starts_more_while_it_waits() -> None:
-    run = record(children=(P_ENDED,), waits="all", due_at=NOW)
-    after = accepted(run, result(SKIPPED, 3, starts=STARTS))
-    assert (after.children, after.waits, after.due_at) == ((P_ENDED, Q), "all", None)
-
-
-def test_children_that_were_waited_for_in_vain_are_there_for_who_sees_to_it() -> None:
-    timers = (Timer("late", NOW),)
-    run = record(children=(P_ENDED, Q), waits="all", timers=timers, calls=(CALL,))
-    for event in (
-        result(MOVED, 3, status="LATE", timer="late"),
-        result(MOVED, 3, status="STOPPED", call="c-1"),
-    ):
-        after = accepted(run, event)
-        assert (after.children, after.waits) == ((P_ENDED, Q), "")
-
-
-def test_children_of_a_status_that_nobody_waits_at_stay() -> None:
-    after = accepted(record(children=(P_ENDED,)), result(MOVED, 3, status="PICKED"))
-    assert after.children == (P_ENDED,)
-
-
-@pytest.mark.parametrize("state", [State.COMPLETED, State.PAUSED])
-def test_a_run_that_does_not_go_on_waits_for_no_children(state: State) -> None:
-    event = result(MOVED, 3, state=state, waits="all", starts=STARTS)
-    after = accepted(record(), event)
-    assert after.due_at is None
-    assert after.children == (P, Q)
-
-
-def test_starts_that_can_not_be_read() -> None:
-    for event in (
-        result(MOVED, 3, starts="no JSON"),
-        result(EXPIRED, 3, timer="nag", dueat=NOW, starts='[{"workflow":1}]'),
-    ):
-        with pytest.raises(UnreadableRecord, match="its starts can't be read"):
-            fold(record(timers=(Timer("nag", NOW),)), event, 9)
 
 
 # ---- correlations

@@ -191,11 +191,14 @@ class Pair:
 
 
 @asynccontextmanager
-async def two_workers(deadline: float = 5.0) -> AsyncIterator[Pair]:
+async def two_workers(
+    deadline: float = 5.0,
+    declare: Callable[[Workflow[Order, Status]], None] = lambda workflow: None,
+) -> AsyncIterator[Pair]:
     urls: dict[str, str] = {}
     async with (
-        running(SplitPeers("a", urls), deadline=deadline) as a,
-        running(SplitPeers("b", urls), deadline=deadline) as b,
+        running(SplitPeers("a", urls), deadline=deadline, declare=declare) as a,
+        running(SplitPeers("b", urls), deadline=deadline, declare=declare) as b,
     ):
         urls |= {"a": a.url, "b": b.url}
         yield Pair(a, b, urls)

@@ -12,6 +12,7 @@ from yarl import URL
 
 from streamwf import Client, State
 from streamwf.adapters.http import HttpGateway
+from streamwf.callback_views import CallbackRequest
 from streamwf.errors import (
     AwaitFailed,
     DeadlineExceeded,
@@ -32,7 +33,7 @@ from streamwf.errors import (
     WorkflowNotFound,
 )
 from streamwf.gateway import LocalGateway
-from streamwf.views import Query, Trigger
+from streamwf.views import Fork, Query, Trigger
 from tests.support import eventually
 from tests.web.harness import (
     Order,
@@ -300,7 +301,7 @@ async def test_retry_after_is_heeded() -> None:
 
 async def test_whatever_is_sent_again_counts_once() -> None:
     """A repeat has the same key, so that it leads to the same run and steers it once."""
-    replies = iter([502, 503, 202, 503, 200])
+    replies = iter([502, 503, 202, 503, 200, 502, 200, 503, 200])
     run = {
         "workflow": "orders",
         "foreign_id": "o",
@@ -310,17 +311,25 @@ async def test_whatever_is_sent_again_counts_once() -> None:
         "version": 1,
         "created_at": "2030-01-01T00:00:00Z",
         "updated_at": "2030-01-01T00:00:00Z",
+        "outcome": "moved",
     }
     async with answering(lambda _: web.json_response(run, status=next(replies))) as (url, asked):
         gateway = HttpGateway(url)
         assert await gateway.trigger("orders", Trigger(foreign_id="o"), wait=False) == "r"
         await gateway.steer("pause", "r", "x")
+        await gateway.callback("orders", CallbackRequest(foreign_id="o", payload=1))
+        assert await gateway.fork("r", Fork(version=1)) == "r"
         await gateway.close()
     bodies = [json.loads(await request.read()) for request in asked]
     assert bodies[0]["key"]
     assert bodies[0] == bodies[1] == bodies[2]
     assert bodies[3] == bodies[4] == {"reason": "x", "key": bodies[4]["key"]}
     assert bodies[4]["key"]
+    assert bodies[5] == bodies[6]
+    assert (bodies[6]["payload"], bool(bodies[6]["key"])) == (1, True)
+    assert bodies[7] == bodies[8]
+    assert (bodies[8]["version"], bool(bodies[8]["key"])) == (1, True)
+    assert len({body["key"] for body in bodies}) == 4
 
 
 async def test_a_key_of_the_user_is_kept() -> None:
@@ -329,7 +338,8 @@ async def test_a_key_of_the_user_is_kept() -> None:
         HttpClient(url) as gateway,
     ):
         await gateway.trigger("orders", Trigger(foreign_id="o", key="mine"), wait=False)
-    assert json.loads(await asked[0].read())["key"] == "mine"
+        await gateway.fork("r", Fork(version=1, key="mine"))
+    assert [json.loads(await request.read())["key"] for request in asked] == ["mine"] * 2
 
 
 class HttpClient:

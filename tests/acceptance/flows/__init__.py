@@ -10,6 +10,7 @@ from .hooks import hooks
 from .orders import orders
 from .outcomes import dead_ends, outcomes
 from .pacing import paced
+from .payments import payments
 from .reports import reports
 from .states import lasting, passing, sealed, states
 from .steps import steps
@@ -38,4 +39,5 @@ WORKFLOWS: tuple[Workflow, ...] = (
     connected,
     reports,
     crowd,
+    payments,
 )

@@ -10,7 +10,7 @@ from tests.acceptance.signs import Signs
 
 
 class Thing(BaseModel):
-    """folder: where steps leave notes for the test, and find its signs. trail: what came to pass."""
+    """folder: where steps leave notes for the test, and find its signs. trail: what has passed."""
 
     folder: str = ""
     trail: list[str] = []

@@ -27,13 +27,7 @@ LIMIT = timedelta(milliseconds=200)
 #: What stops other programs.
 ANY: dict[str, type[BaseException]] = {
     kind.__name__: kind
-    for kind in (
-        TimeoutError,
-        asyncio.CancelledError,
-        SystemExit,
-        StopIteration,
-        RecursionError,
-    )
+    for kind in (TimeoutError, asyncio.CancelledError, SystemExit, RecursionError)
 }
 
 

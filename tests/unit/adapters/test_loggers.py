@@ -21,11 +21,16 @@ logger.info("worker_listens", url="http://127.0.0.1:1")
 for name in ("aiokafka", "faust", "mode", "kafka", "shop"):
     logging.getLogger(name).info("info of %s", name)
     logging.getLogger(name).warning("warning of %s", name)
-try:
+def divide(local="-".join(("a", "local"))):
     1 / 0
+try:
+    divide()
 except ZeroDivisionError:
     logger.exception("step_failed")
 """
+
+#: What a line would say that shows the variables of a traceback's frames.
+LOCAL = "a-local"
 
 
 def logged(level: str) -> list[dict[str, Any]]:
@@ -69,6 +74,7 @@ def test_an_exception_is_one_line_with_its_traceback() -> None:
     line = logged("info")[-1]
     assert (line["event"], line["level"]) == ("step_failed", "error")
     assert line["exception"].endswith("ZeroDivisionError: division by zero")
+    assert LOCAL not in str(line)
 
 
 def test_a_terminal_gets_lines_for_people() -> None:
@@ -89,5 +95,7 @@ def test_a_terminal_gets_lines_for_people() -> None:
     os.close(terminal)
     assert b"worker_listens" in seen
     assert b"url=http://127.0.0.1:1" in seen
+    assert b"ZeroDivisionError: division by zero" in seen
+    assert LOCAL.encode() not in seen
     assert not seen.startswith(b"{")
     assert b"\x1b[" not in seen
