@@ -264,6 +264,20 @@ def test_resume_wakes_a_step_that_skipped_though_a_timer_was_answered_since() ->
     assert run.due_at is not None
 
 
+def test_a_skip_is_remembered_through_what_is_not_the_step() -> None:
+    run = accepted(record(due_at=NOW, timers=(NAG,)), result(SKIPPED, 3))
+    paused = accepted(run, result(PAUSED, 4, state=State.PAUSED, timer="nag"))
+    resumed = accepted(paused, result(RESUMED, 5))
+    assert resumed.due_at == result(RESUMED, 5).time
+
+
+@pytest.mark.parametrize("kind", [REPEATED, FAILED])
+def test_a_step_that_has_not_skipped_is_not_woken(kind: str) -> None:
+    run = accepted(record(), result(kind, 3, dueat=LATER))
+    run = accepted(accepted(run, steer(PAUSE, "r-1")), steer(RESUME, "r-2"))
+    assert run.due_at == LATER
+
+
 def test_resume_wakes_no_step_where_there_is_none_or_the_run_has_moved_on() -> None:
     for run in (record(), accepted(accepted(record(), result(SKIPPED, 3)), result(MOVED, 4))):
         resumed = accepted(accepted(run, steer(PAUSE, "r-1")), steer(RESUME, "r-2"))

@@ -5,13 +5,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from streamwf import Workflow
-from streamwf.emit import Emission, handed_on
+from streamwf.emit import Emission, handed_on, handed_over
 from streamwf.events import (
     CALLBACK,
     CANCEL,
     CANCELLED,
+    CHILD,
     CORRELATE,
     DELETE,
     DELETED,
@@ -21,6 +23,7 @@ from streamwf.events import (
     PAUSE,
     PAUSED,
     REJECTED,
+    RELEASED,
     RESUME,
     RESUMED,
     RETAIN,
@@ -30,6 +33,7 @@ from streamwf.events import (
     pack_correlations,
 )
 from streamwf.fold import fold
+from streamwf.objects import OWN_KEY, SEALED_JSON, SEALED_TEXT
 from streamwf.record import (
     CORRELATION,
     MAILBOX,
@@ -39,7 +43,7 @@ from streamwf.record import (
     State,
     Target,
 )
-from tests.support import LATER, WORKFLOW, asked, callback, record, result, steer, trigger
+from tests.support import LATER, NOW, WORKFLOW, asked, callback, record, result, steer, trigger
 from tests.unit.folding import COMPLETES, ENDS, emitted, kinds
 from tests.unit.sample import orders
 
@@ -118,6 +122,18 @@ def test_a_run_that_has_ended_is_kept_for_so_long(state: State, event: Event, ho
     assert (found[1].event.subject, found[1].event.runid) == ("o-1", "run-1")
 
 
+def test_a_run_without_hooks_is_kept_for_so_long_too() -> None:
+    workflow = orders()
+    workflow.retention = DAY
+    assert kinds(emitted(record(), COMPLETES, workflow)) == [RETAIN]
+
+
+def test_all_that_an_end_leads_to() -> None:
+    run = record(correlations=XY, parent="trips/run-t/t-1")
+    found = emitted(run, COMPLETES, with_hooks(DAY))
+    assert kinds(found) == [UNCORRELATE, UNCORRELATE, HOOK, CHILD, RETAIN]
+
+
 def test_an_inner_run_has_no_hooks() -> None:
     inner = record(kind=SCHEDULE)
     event = asked(PAUSE, inner=SCHEDULE)
@@ -149,6 +165,43 @@ def test_a_trigger_leads_to_nothing_whatever_the_run_before_was() -> None:
     former = record(State.CANCELLED, correlations="by=x", parent="trips/run-t/t-1")
     assert emitted(former, trigger(run_id="run-2"), with_hooks(DAY)) == []
     assert emitted(None, trigger(), with_hooks(DAY)) == []
+
+
+def test_a_trigger_goes_to_its_other_foreign_id_as_it_is() -> None:
+    asks = msgspec.structs.replace(trigger(), instead="o-2", forwarded=True)
+    found = handed_over(WORKFLOW, asks)
+    assert found.workflow == WORKFLOW
+    assert found.event == msgspec.structs.replace(asks, subject="o-2", forwarded=False)
+
+
+# ---- callbacks that have keys of their own
+
+OWN, PLAIN = (msgspec.Raw(sealed) for sealed in (SEALED_JSON + OWN_KEY.encode() + b'x"}', b"1"))
+SEALED_TEXTS = SEALED_TEXT + OWN_KEY + "x"
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_the_keys_of_callbacks_that_are_answered_or_left_can_go(encrypt: bool) -> None:
+    workflow = orders()
+    workflow.encrypt = encrypt
+    calls = (
+        Call("c-1", "", NOW, NOW, OWN),
+        Call("c-2", "", NOW, NOW, PLAIN),
+        Call("c-3", "", NOW, NOW, PLAIN, SEALED_TEXTS),
+    )
+    run = record(calls=calls)
+    found = emitted(run, steer(CANCEL, "r"), workflow)
+    if not encrypt:
+        assert found == []
+        return
+    [told] = found
+    assert (told.workflow, told.event.type, told.event.kind) == (WORKFLOW, RELEASED, MAILBOX)
+    assert (told.event.subject, told.event.call) == ("o-1", "c-1 c-3")
+    [one] = emitted(run, result(SKIPPED, 3, call="c-3"), workflow)
+    assert one.event.call == "c-3"
+    assert one.event.id != told.event.id
+    assert emitted(run, result(SKIPPED, 3, call="c-2"), workflow) == []
+    assert emitted(run, result(SKIPPED, 3), workflow) == []
 
 
 # ---- correlations and mailboxes
@@ -235,7 +288,7 @@ def test_what_waits_for_a_value_goes_to_the_first_run_that_it_leads_to() -> None
     assert again(found, A, "by=x") == [("c-1", "signed"), ("c-2", "paid")]
     first, second = (emission.event for emission in found)
     assert (bytes(first.data), first.until) == (b'{"by":"ann"}', LATER)
-    assert (second.data_base64, second.until) == ("aGk=", LATER)
+    assert (second.data, second.data_base64, second.until) == (UNSET, "aGk=", LATER)
 
 
 def test_what_comes_for_a_value_goes_to_the_first_of_its_runs_alone() -> None:

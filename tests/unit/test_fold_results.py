@@ -20,7 +20,9 @@ from streamwf.events import (
     SKIPPED,
     STARTED,
     Event,
+    Start,
     pack_correlations,
+    pack_starts,
     pack_timers,
 )
 from streamwf.fold import Verdict, fold
@@ -296,6 +298,13 @@ def test_a_run_whose_data_are_to_be_deleted_is_not_forgotten_first() -> None:
 
 # ---- correlations
 
+START = Start(
+    workflow="parcels",
+    foreign_id="p-1",
+    run_id="child-1",
+    status="PACKED",
+    data=msgspec.Raw(b"{}"),
+)
 BY_X, BY_Y = pack_correlations(["by=x"]), pack_correlations(["by=y"])
 
 
@@ -313,6 +322,8 @@ def test_they_stay_as_long_as_the_run_does(kind: str) -> None:
     state = State.PAUSED if kind == PAUSED else None
     assert accepted(run, result(kind, 3, state=state)).correlations == BY_X
     assert accepted(run, steer("pause", "r-1")).correlations == BY_X
+    starts = pack_starts([START])
+    assert accepted(run, result(kind, 3, state=state, starts=starts)).correlations == BY_X
 
 
 def test_they_lead_to_no_run_that_has_ended() -> None:

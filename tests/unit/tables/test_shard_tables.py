@@ -176,6 +176,43 @@ def test_a_run_is_found_by_its_id_after_the_next_one_took_its_place(kept: Kept) 
     assert kept.table.get("o-1\0run-1") == first
 
 
+def test_a_run_that_was_taken_away_is_found_no_more(kept: Kept) -> None:
+    first, second = run(run_id="run-1", state=State.COMPLETED), run(run_id="run-2")
+    put(kept, first)
+    kept.write([Change("o-1\0run-1", None, first), Change("o-1", first, second)], 2)
+    kept.write([Change("o-1\0run-1", first, None)], 3)
+    assert kept.table.head_of("run-1") is None
+    assert kept.table.head_of("run-2") == "o-1"
+    kept.write([Change("o-1", second, None)], 4)
+    assert kept.table.head_of("run-2") is None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_run_is_found_by_its_id_after_the_next_one_is_gone(kept: Kept, at_once: bool) -> None:
+    """The next one may have come and gone between two checkpoints."""
+    first, second = run(run_id="run-1", state=State.COMPLETED), run(run_id="run-2")
+    put(kept, first)
+    if at_once:
+        kept.write([Change("o-1", first, None), Change("o-1\0run-1", None, first)], 2)
+    else:
+        kept.write([Change("o-1\0run-1", None, first), Change("o-1", first, second)], 2)
+        kept.write([Change("o-1", second, None)], 3)
+    kept.reopen()
+    assert kept.table.head_of("run-1") == "o-1"
+    assert kept.table.get("o-1") is None
+    assert kept.table.get("o-1\0run-1") == first
+
+
+def test_a_run_is_found_by_its_id_though_the_table_has_not_seen_the_next_one(kept: Kept) -> None:
+    """As when a compacted changelog is read: of the next run there is the end alone."""
+    first = run(run_id="run-1", state=State.COMPLETED)
+    put(kept, first)
+    kept.write([Change("o-1\0run-1", None, first)], 2)
+    kept.write([Change("o-1", first, None)], 3)
+    kept.reopen()
+    assert kept.table.head_of("run-1") == "o-1"
+
+
 # ---- counts
 
 
