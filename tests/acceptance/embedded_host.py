@@ -1,5 +1,6 @@
 """The embedded host: in this process, on a clock that stands still."""
 
+import asyncio
 import importlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -38,6 +39,8 @@ class EmbeddedHost(Host):
         self._feed = feed
         self._stack = AsyncExitStack()
         self._said = StringIO()
+        # Whoever lets time pass meanwhile waits for their turn.
+        self._passing = asyncio.Lock()
         self._engine: Engine
 
     async def start(self, former: Engine | None = None, behind: timedelta = timedelta(0)) -> None:
@@ -77,7 +80,8 @@ class EmbeddedHost(Host):
             self.clock.advance(by)
             self._engine.host.run_due()
         else:
-            await self._engine.advance(by)
+            async with self._passing:
+                await self._engine.advance(by)
 
     async def produce(
         self,
