@@ -58,13 +58,16 @@ class Answering(Changing):
         self._check_name(name, asked.name)
         now = self.host.clock.now()
         foreign_id = asked.foreign_id or ""
-        run = asked.run_id or foreign_id
+        known_by = asked.run_id or foreign_id
+        if asked.correlation is not None:
+            # The same whether it is kept for a run to come, or there is one by now.
+            known_by = self.correlation(name, asked)
         event = events.request(
             name,
             events.CALLBACK,
             foreign_id,
             now,
-            event_id=keyed_id(events.CALLBACK, name, run, asked.name, asked.key)
+            event_id=keyed_id(events.CALLBACK, name, known_by, asked.name, asked.key)
             if asked.key
             else str(uuid.uuid4()),
             runid=asked.run_id or "",

@@ -18,7 +18,8 @@ class CallbackRequest(Request):
     """An answer to a run that waits for it.
 
     name: of the callback; the only one of the run's status, unless given.
-    foreign_id, run_id, correlation: which run: one of them; or the first two of the same run.
+    foreign_id, run_id, correlation: which run: one of them; or the first two of the same run; or
+        all three, for a run that was found by the last.
     payload: as JSON. payload_base64: instead, for bytes.
     key: makes a repeat harmless.
     wait_for: how many seconds it may wait until it is wanted.
@@ -35,8 +36,8 @@ class CallbackRequest(Request):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        run = self.foreign_id is not None or self.run_id is not None
-        if run is (self.correlation is not None):
+        known = [self.foreign_id is not None, self.run_id is not None]
+        if not any(known) if self.correlation is None else any(known) is not all(known):
             raise _unclear("say which run: its foreign_id, its run_id, or a correlation")
         if self.payload is not None and self.payload_base64 is not None:
             raise _unclear("give payload or payload_base64, not both")
@@ -44,8 +45,7 @@ class CallbackRequest(Request):
 
     def to(self, run: "Correlated") -> Self:
         """The same, to a run that is known by now."""
-        found = {"foreign_id": run.foreign_id, "run_id": run.run_id, "correlation": None}
-        return self.model_copy(update=found)
+        return self.model_copy(update={"foreign_id": run.foreign_id, "run_id": run.run_id})
 
 
 def _unclear(why: str) -> PydanticCustomError:

@@ -85,7 +85,7 @@ def loans(gate: Gate | None = None, **options: Any) -> Loans:
         run.object.notes.append(decision.note)
         return GRANTED if decision.yes else REFUSED
 
-    @workflow.callback(REVIEW, to=REVIEW, payload=str)
+    @workflow.callback(REVIEW, to=REVIEW, payload=str, correlate=lambda loan: loan.email)
     async def remark(run: LoanRun, text: str) -> Status:
         run.object.notes.append(text)
         return REVIEW

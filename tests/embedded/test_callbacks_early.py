@@ -336,10 +336,13 @@ async def test_one_that_is_told_to_wait_is_kept_at_once_however_long() -> None:
 async def test_a_key_counts_once_by_whichever_way_it_comes() -> None:
     workflow = loans()
     async with started(workflow) as app:
+        asked = {"correlation": "a@b", "key": "k"}
         for _ in range(3):
-            await keep(app, workflow, correlation="a@b", key="k")
+            await keep(app, workflow, "skip", name="remark", **asked)
         run = await app.trigger(workflow, "l-1", Loan(email="a@b"))
-        assert (await app.get(run)).object.notes == ["fine"]
+        assert (await app.get(run)).object.notes == ["skip"]
+        again = await app.client.callback(workflow, "remark", "skip", **asked)
+        assert again.outcome == "duplicate"
         assert (await types(app, run.run_id)).count("callback") == 1
 
 
