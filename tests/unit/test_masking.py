@@ -188,6 +188,7 @@ def test_what_is_masked_is_stored_and_not_shown(kind: Any, data: Any, shown: Any
     assert objects.masking.shown == []
     assert objects.dump(objects.load(stored)) == stored
     assert MASK.encode() not in stored
+    assert (SECRET in json.dumps(data)) is (SECRET in stored.decode())
     assert SECRET not in json.dumps(view)
     assert shown in (None, view)
     assert SECRET not in redaction.of(f"it is {SECRET}.") or SECRET.encode() not in stored
@@ -197,6 +198,16 @@ def test_all_levels_of_a_type_that_holds_itself_are_masked() -> None:
     objects = Objects("w", Tree)
     view = objects.masked(b'{"number":"11","branches":[{"number":"22","branches":[]}]}')
     assert view == {"number": MASK, "branches": [{"number": MASK, "branches": []}]}
+
+
+@pytest.mark.parametrize("kind", [Card, Data, Dict, Tree, Lazy, model(Card), model(list[Card])])
+def test_the_names_of_masked_fields_are_known(kind: Any) -> None:
+    assert Objects[Any]("w", kind).masking.names == {"number"}
+
+
+def test_of_a_value_that_is_masked_as_a_whole_all_is() -> None:
+    redaction = Objects[Any]("w", Secret).redaction(json.dumps([SECRET]).encode())
+    assert redaction.of(SECRET) == MASK
 
 
 def test_one_field_of_a_type_is_masked_and_another_of_the_same_is_not() -> None:
@@ -308,6 +319,7 @@ WRONG: list[tuple[Any, Any, list[tuple[str, str]]]] = [
     (model(Annotated[dict[str, int], Masked]), {"it": {SECRET: "x"}}, [("it", "int_parsing")]),
     (Secret, 4111222, [("object", "string_type")]),
     (model(list[Card]), {"it": [{"number": 1}]}, [("it.0.number", "string_type")]),
+    (Named, {"cardNumber": 4111222}, [("cardNumber", "string_type")]),
 ]
 
 

@@ -1,7 +1,7 @@
 """Taking values out of texts, whatever form they have there."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated
 from urllib.parse import quote
 
@@ -38,9 +38,19 @@ def test_values_are_taken_out_of_texts_in_every_form() -> None:
         assert piece not in kept
 
 
+def test_a_value_is_taken_as_it_is_and_as_it_is_stored() -> None:
+    class Timed(BaseModel):
+        at: Annotated[datetime, Masked]
+
+    redaction = Objects("w", Timed).redaction(b'{"at":"2030-01-02T03:04:05Z"}')
+    at = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert redaction.of(f"{at} and 2030-01-02T03:04:05Z") == f"{MASK} and {MASK}"
+
+
 def test_short_texts_and_numbers_are_taken_out_where_they_stand_alone() -> None:
     redaction = Redaction()
-    redaction.add(["ab", 7, 1.5, -3])
+    redaction.add(["ab", 7, 1.5, -3, 12345])
+    assert redaction.of("12345 123456") == f"{MASK} 123456"
     assert redaction.of("ab abc x_ab 7 17 7.5 7. (7) 1.5 11.5 1.55 -3 pin=7") == (
         f"{MASK} abc x_{MASK} {MASK} 17 7.5 {MASK}. ({MASK}) {MASK} 11.5 1.55 {MASK} pin={MASK}"
     )
