@@ -114,7 +114,11 @@ async def all_answered(client: Client) -> None:
         said = await client.callback(
             orders, "answer", answer(name), correlation=secret(name), wait_for=MOMENT
         )
-        assert said.outcome == "moved"
+        # What the value leads to is in a shard of its own, which may hear of it a moment later.
+        assert said.outcome in ("moved", "kept")
+    for name in NAMES:
+        run = await client.run(orders, name).await_(Status.DONE, timeout=MOMENT)
+        assert run.object.trail[-1] == f"answered {answer(name)}"
 
 
 async def test_no_secret_is_anywhere_and_none_outlives_its_deletion(encrypting: Cluster) -> None:
