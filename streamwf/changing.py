@@ -22,6 +22,10 @@ from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
 
 
+#: The types of the requests of actions, where they are not called the same.
+_ACTION_TYPES = {"delete-data": events.DELETE}
+
+
 def run_id_of(workflow: str, trigger: Trigger) -> str:
     """The id of the run that a trigger asks for: the same each time if it has a key."""
     if trigger.key:
@@ -88,14 +92,14 @@ class Changing(Looking):
     async def steer(
         self, action: str, run_id: str, reason: str = "", key: str | None = None
     ) -> RunView:
-        """Pause, resume or cancel a run. key: makes a repeat harmless.
+        """Do something to a run. action: one of `views.Action`. key: makes a repeat harmless.
 
         Raises RunNotFound, TransitionRefused, RecordTooLarge and DeadlineExceeded.
         """
         shard, record = self._find(run_id)
         event = events.request(
             shard.workflow.name,
-            action,
+            _ACTION_TYPES.get(action, action),
             record.foreign_id,
             self.host.clock.now(),
             event_id=derived_id(run_id, action, key) if key else str(uuid.uuid4()),

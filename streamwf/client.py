@@ -234,7 +234,7 @@ class Client(ScheduleClient, ConnectorClient):
 
     async def delete_data(self, run_id: str, reason: str = "") -> RunView:
         """Delete what a run that has ended carries. Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("delete", run_id, reason)
+        return await self._gateway.steer("delete-data", run_id, reason)
 
     async def find(self, query: Query | None = None) -> Page:
         """A page of runs. Raises WorkflowNotFound and InvalidQuery."""

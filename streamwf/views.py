@@ -20,7 +20,7 @@ MAX_VALUES = 20
 MAX_VALUE = 500
 
 #: What can be done to a run from outside.
-Action = Literal["pause", "resume", "cancel", "retry", "delete"]
+Action = Literal["pause", "resume", "cancel", "retry", "delete-data"]
 
 #: What runs are listed by; the greatest first with a `-`.
 Order = Literal["foreign_id", "-foreign_id", "created", "-created", "updated", "-updated"]

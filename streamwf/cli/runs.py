@@ -201,7 +201,7 @@ def _write_history(found: History) -> None:
     )
 
 
-def _steering(action: Action, help: str, name: str = "") -> click.Command:
+def _steering(action: Action, help: str) -> click.Command:
     @run
     @click.option("--reason", default="", help="Kept on the run.")
     @options.as_json
@@ -216,16 +216,14 @@ def _steering(action: Action, help: str, name: str = "") -> click.Command:
         else:
             write(f"{found.foreign_id} ({found.run_id}) is {found.state} at {found.status}")
 
-    return click.command(name or action, help=help)(steer)
+    return click.command(action, help=help)(steer)
 
 
 runs.add_command(_steering("pause", "Pause a run: its step in progress ends, no other begins."))
 runs.add_command(_steering("resume", "Resume a paused run. Errors are counted from none again."))
 runs.add_command(_steering("cancel", "Cancel a run."))
 runs.add_command(_steering("retry", "Try at once what waits because of errors."))
-runs.add_command(
-    _steering("delete", "Delete what a run that has ended carries.", name="delete-data")
-)
+runs.add_command(_steering("delete-data", "Delete what a run that has ended carries."))
 runs.add_command(bulk)
 
 

@@ -388,7 +388,7 @@ async def test_bulk(host: Host, name: str) -> None:
     told = [refusal.why for part in again for refusal in part.refused]
     assert len(told) == 7
     assert all("it is CANCELLED" in why for why in told)
-    assert sum(part.changed for part in await do("delete")) == 7
+    assert sum(part.changed for part in await do("delete-data")) == 7
 
     async def deleted() -> bool:
         wanted = Filter(workflow="orders", prefix=name, state=[State.DATA_DELETED])

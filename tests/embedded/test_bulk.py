@@ -81,7 +81,7 @@ async def test_each_is_steered_once_while_they_fall_back(app: App) -> None:
 async def test_data_is_deleted(app: App, broken: list[bool]) -> None:
     broken.clear()
     await fill(app, 30, State.COMPLETED)
-    [part] = await done(app, "delete", Filter(workflow="orders", prefix="o-001"))
+    [part] = await done(app, "delete-data", Filter(workflow="orders", prefix="o-001"))
     assert (part.matched, part.changed, part.refused) == (10, 10, [])
     await counted(app, 10, State.DATA_DELETED)
 

@@ -110,7 +110,7 @@ async def test_a_run_in_progress_keeps_its_data(state: State) -> None:
         await app.settle()
         if state is State.PAUSED:
             await app.client.pause(run.run_id)
-        with pytest.raises(TransitionRefused, match=f"Can't delete run .* it is {state}"):
+        with pytest.raises(TransitionRefused, match=f"Can't delete-data run .* it is {state}"):
             await app.client.delete_data(run.run_id)
         assert (await app.get(run)).object == Sale()
 
@@ -136,7 +136,7 @@ async def test_by_foreign_id_and_in_bulk() -> None:
         ids = [await ended(app, workflow, f"s-{n}") for n in range(3)]
         await app.client.run(workflow, "s-0").delete_data()
         running = await app.trigger(workflow, "s-3", Sale())
-        parts = [part async for part in app.client.bulk("delete", Filter(workflow="sales"))]
+        parts = [part async for part in app.client.bulk("delete-data", Filter(workflow="sales"))]
         await app.settle()
         assert sum(part.changed for part in parts) == 3
         assert [refused.foreign_id for part in parts for refused in part.refused] == ["s-3"]

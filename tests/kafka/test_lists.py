@@ -85,7 +85,7 @@ async def test_two_workers_answer_with_one_list(cluster: Cluster) -> None:
         parts = [part async for part in second.bulk("cancel", shipped, "late", batch=20)]
         assert sum(part.matched for part in parts) == 65
         assert len({refusal.run_id for part in parts for refusal in part.refused}) == 65
-        parts = [part async for part in first.bulk("delete", Filter(prefix="o-"), batch=25)]
+        parts = [part async for part in first.bulk("delete-data", Filter(prefix="o-"), batch=25)]
         assert [(part.matched, part.changed) for part in parts] == [(25, 25), (25, 25), (10, 10)]
         deleted = Filter(state=[State.DATA_DELETED])
 

@@ -64,11 +64,11 @@ async def test_the_latest_run_is_asked_whichever_worker_is_asked(pair: Pair) -> 
     assert (await pair.a.post(f"{LATEST}/b-1/cancel")).json["state"] == "CANCELLED"
     second = await waiting(pair.a, "b-1")
     assert (await pair.a.get(f"{LATEST}/b-1")).json["run_id"] == second
-    reply = await pair.a.post(f"{LATEST}/b-1/delete")
+    reply = await pair.a.post(f"{LATEST}/b-1/delete-data")
     assert problem(reply) == (409, "TransitionRefused")
     pair.b.gate.set()
     assert (await pair.a.get(f"{LATEST}/b-1/await?timeout=5")).json["state"] == "COMPLETED"
-    reply = await pair.a.post(f"{LATEST}/b-1/delete")
+    reply = await pair.a.post(f"{LATEST}/b-1/delete-data")
     assert reply.json["state"] == "DATA_DELETION_REQUESTED"
 
 

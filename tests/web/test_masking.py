@@ -179,7 +179,7 @@ async def busy(there: Site) -> None:
         {"name": "answer", "correlation": CARD, "payload": {"code": CODE}},
     )
     await there.reached(ids["go"], "PAID")
-    for action in ("resume", "pause", "resume", "retry", "cancel", "delete"):
+    for action in ("resume", "pause", "resume", "retry", "cancel", "delete-data"):
         await there.ask("POST", f"/api/v1/runs/{ids['pause']}/{action}", {"reason": "why"})
     await there.ask("POST", f"{WORKFLOW}/latest/o-3/pause", {})
     await there.ask("POST", f"/api/v1/runs/{ids['go']}/fork", {"version": 1})
