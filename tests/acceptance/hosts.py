@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from streamwf import Client, Workflow
+from streamwf.errors import NotReady
 from streamwf.record import Record
 
 T = TypeVar("T")
@@ -143,14 +144,18 @@ class Host(ABC):
     async def until(
         self, look: Callable[[], T] | Callable[[], Awaitable[T]], within: float = PATIENCE
     ) -> T:
-        """What `look` gives, as soon as it is true."""
+        """What `look` gives, as soon as it is true. A worker that is in doubt is asked again."""
         deadline = time.monotonic() + within
         while True:
-            found: Any = look()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return found
+            found: Any
+            try:
+                found = look()
+                if asyncio.iscoroutine(found):
+                    found = await found
+                if found:
+                    return found
+            except NotReady as doubt:
+                found = doubt
             if time.monotonic() > deadline:
                 raise AssertionError(f"it did not come to be within {within} s; last: {found!r}")
             await asyncio.sleep(PAUSE)

@@ -213,6 +213,7 @@ async def test_catch_up(host: Host, name: str, catch_up: object, made_up: int) -
     assert all(slot > begun - (made_up + 2) * MINUTE for slot in found)
 
 
+@row("under time", "Where clocks change a daily schedule has one slot each day, in both ways.")
 @row(
     "1 schedule",
     "A past range is backfilled without duplicates, right across daylight-saving changes; what its"
@@ -238,6 +239,36 @@ async def test_backfill_across_daylight_saving_changes(host: Host, name: str) ->
             return slots(await runs(host, prefix)) == wanted
 
         await host.until(all_there)
+
+
+@row(
+    "under time", "Where clocks change an hourly schedule has a slot for every hour, in both ways."
+)
+async def test_every_hour_where_clocks_change(host: Host, name: str) -> None:
+    client, hour = host.client, timedelta(hours=1)
+    await client.schedule(
+        reports, name, "@hourly", timezone="Europe/Berlin", object=Report(), overlap="start"
+    )
+    for change in (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)):
+        told = await client.backfill(reports, name, change - 2 * hour, change + 3 * hour)
+        assert told.slots == [change + number * hour for number in range(-2, 3)]
+    await client.delete_schedule(reports, name)
+
+
+@row("under time", "A schedule whose time never comes stays, says so, and starts nothing.")
+async def test_a_time_that_never_comes(host: Host, name: str) -> None:
+    client = host.client
+    await client.schedule(reports, name, "0 0 30 2 *", object=Report())
+
+    async def looked_at() -> bool:
+        return (await client.get_schedule(reports, name)).state is State.RUNNING
+
+    await host.until(looked_at)
+    await host.pass_time(2 * SECOND)
+    told = await client.get_schedule(reports, name)
+    assert (told.next_slots, told.due_at, told.last_slot, told.error) == ([], None, None, None)
+    assert await runs(host, name) == []
+    await client.delete_schedule(reports, name)
 
 
 @row("1 schedule", "What can't be is refused: no such time, and changes to what the code declares.")
