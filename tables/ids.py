@@ -7,14 +7,21 @@ from streamwf.record import Record, archive_key
 
 
 def gone(changes: Sequence[Change], get: Callable[[str], Record | None]) -> Iterator[str]:
-    """The ids of runs whose rows are taken away, before changes are written. get: a row as it is.
+    """The ids of runs that are under no key any more once changes are written. get: a row as it
+    is before that.
 
-    A run that is the latest of its foreign id in the table may have been archived since, and the
-    one after it forgotten: it stays, under another key. What is written in the same changes is put
-    into the index after this.
+    A run that was the latest of its foreign id may have been archived since: it stays, under
+    another key; or archived and forgotten, which leaves nothing of it in the changes but that.
     """
-    for key, before, after in changes:
-        if after is None and before is not None:
-            archived = archive_key(before)
-            if key == archived or get(archived) is None:
-                yield before.run_id
+    left = [
+        (key, before)
+        for key, before, after in changes
+        if before is not None and (after is None or after.run_id != before.run_id)
+    ]
+    if not left:
+        return
+    now = {key: after for key, _, after in changes}
+    for key, before in left:
+        archived = archive_key(before)
+        if key == archived or (now[archived] if archived in now else get(archived)) is None:
+            yield before.run_id

@@ -187,6 +187,15 @@ def test_a_run_that_was_taken_away_is_found_no_more(kept: Kept) -> None:
     assert kept.table.head_of("run-2") is None
 
 
+def test_a_run_that_was_archived_and_forgotten_at_once_is_found_no_more(kept: Kept) -> None:
+    """Between two checkpoints, so that the table has never seen its second key."""
+    first, second = run(run_id="run-1", state=State.COMPLETED), run(run_id="run-2")
+    put(kept, first)
+    kept.write([Change("o-1\0run-1", None, None), Change("o-1", first, second)], 2)
+    assert kept.table.head_of("run-1") is None
+    assert kept.table.head_of("run-2") == "o-1"
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_run_is_found_by_its_id_after_the_next_one_is_gone(kept: Kept, at_once: bool) -> None:
     """The next one may have come and gone between two checkpoints."""
