@@ -33,6 +33,7 @@ class EmbeddedHost(Host):
     """Steps its clock; its log is a list."""
 
     name = "embedded"
+    steps_clock = True
 
     def __init__(self, workflows: tuple[AnyWorkflow, ...], feed: Path) -> None:
         self._workflows = workflows

@@ -42,10 +42,11 @@ class Host(ABC):
     """A running engine with all workflows of this suite.
 
     name: which host it is. client: speaks to it; the clients after it to the other workers, if
-    there are several.
+    there are several. steps_clock: whether time stands still unless it is let pass.
     """
 
     name: str
+    steps_clock = False
     clients: Sequence[Client]
 
     @property

@@ -21,8 +21,9 @@ async def test_a_rate(host: Host, name: str, signs: Signs) -> None:
     ended = [await host.client.await_(paced, run_id) for run_id in runs]
     assert {run.status for run in ended} == {DONE}
     assert sorted(signs.notes()) == sorted(names)
-    times = sorted(run.updated_at for run in ended)
-    slack = timedelta(milliseconds=200)
+    # When a result was made says little on a machine that is busy; a clock that is stepped, all.
+    times = sorted(run.updated_at if host.steps_clock else run.object.begun for run in ended)
+    slack = timedelta(milliseconds=50)
     for first, after in zip(times, times[RATE.runs :], strict=False):
         assert after - first >= RATE.per - slack
 

@@ -1,6 +1,6 @@
 """2 breaker=, and rate and priority: what holds back the steps of many runs."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from streamwf import Breaker, Rate, Retry, Run, Workflow
@@ -14,7 +14,10 @@ RATE = Rate(4, timedelta(seconds=2))
 
 
 class Call(Thing):
+    """begun: when its step began, by the machine's clock."""
+
     rank: int = 0
+    begun: datetime | None = None
 
 
 CallRun: TypeAlias = Run[Call, Status]
@@ -42,6 +45,7 @@ async def other(run: CallRun) -> Status:
 
 @paced.step(EXPIRED, to=DONE, rate=RATE)
 async def rated(run: CallRun) -> Status:
+    run.object.begun = datetime.now(UTC)
     run.object.signs.note(run.foreign_id)
     return DONE
 
