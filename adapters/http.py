@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from streamwf.adapters.problems import CONTENT_TYPE, error_of
+from streamwf.adapters.tracing import sent
 from streamwf.callback_views import CallbackRequest, CallbackView
 from streamwf.connector_views import ConnectorAction, Connectors, ConnectorView
 from streamwf.errors import (
@@ -267,12 +268,14 @@ class _Line:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
+        headers: dict[str, str] = {} if body is None else {hdrs.CONTENT_TYPE: "application/json"}
+        sent(headers)
         async with self._session.request(
             method,
             URL(f"{self.url}/api/v1/{path}", encoded=True),
             params=parameters,
             data=None if body is None else body.model_dump_json().encode(),
-            headers={} if body is None else {hdrs.CONTENT_TYPE: "application/json"},
+            headers=headers,
             timeout=aiohttp.ClientTimeout(total=POLL + DEADLINE, sock_connect=CONNECT),
             allow_redirects=False,
         ) as response:

@@ -24,6 +24,7 @@ from streamwf.adapters.kafka.reader import (
     stop_consumer,
 )
 from streamwf.adapters.kafka.topics import Topics, partition_of, unreachable
+from streamwf.adapters.tracing import OpenTelemetry
 from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
 from streamwf.agents.keys import WorkerKeys
@@ -81,6 +82,7 @@ class KafkaHost:
         self.data = DataDir(settings.data_dir)
         self._keys = WorkerKeys(workflows, settings, key_provider)
         self.vaults = self._keys.vaults
+        self.tracing = OpenTelemetry(self.clock)
         self._topics = {name: Topics.of(name, settings) for name in self.workflows}
         self._may_start = may_start
         self._failed = failed
@@ -214,6 +216,7 @@ class KafkaHost:
             inner=inner_of(self, self.workflows[name]),
             paces=self._paces,
             vaults=self.vaults,
+            tracing=self.tracing,
         )
         assert self._meta is not None
         try:
@@ -307,8 +310,10 @@ class KafkaHost:
                 try:
                     if appends:
                         records = ((append.key, append.value) for append in appends)
-                        log = owned.log
-                        await append_batch(self._producer, log.topic, log.partition, records)
+                        topic, partition = owned.log
+                        traced = (append.traceparent for append in appends)
+                        with self.tracing.append(owned.workflow.name, topic, partition, traced):
+                            await append_batch(self._producer, topic, partition, records)
                     appends = []
                     await owned.send_asides(self._producer)
                 except KafkaError as error:
@@ -385,13 +390,14 @@ class KafkaHost:
 
     async def append(self, workflow: str, event: Event) -> None:
         assert self._producer is not None
+        topic = self._topics[workflow].events
+        partition = partition_of(event.subject, self.settings.partitions)
         try:
-            await self._producer.send_and_wait(
-                self._topics[workflow].events,
-                encode_event(await self.vaults.sealed(workflow, event)),
-                key=event.subject.encode(),
-                partition=partition_of(event.subject, self.settings.partitions),
-            )
+            sealed = encode_event(await self.vaults.sealed(workflow, event))
+            with self.tracing.append(workflow, topic, partition, [event.traceparent]):
+                await self._producer.send_and_wait(
+                    topic, sealed, key=event.subject.encode(), partition=partition
+                )
         except KafkaError as error:
             raise unreachable(self.settings, error) from error
 
@@ -400,7 +406,8 @@ class KafkaHost:
         topic = self._topics[workflow].events
         try:
             sealed = await self.vaults.sealed_all(workflow, events)
-            await append_events(self._producer, topic, self.settings.partitions, sealed)
+            with self.tracing.append(workflow, topic, None, (e.traceparent for e in sealed)):
+                await append_events(self._producer, topic, self.settings.partitions, sealed)
         except KafkaError as error:
             raise unreachable(self.settings, error) from error
 

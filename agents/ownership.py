@@ -22,7 +22,7 @@ from streamwf.definition import Workflow
 from streamwf.errors import LogShorterThanTables
 from streamwf.execute import Inner
 from streamwf.lanes import Paces
-from streamwf.ports import Clock
+from streamwf.ports import Clock, Tracing
 from streamwf.settings import Settings
 from streamwf.shard import Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
@@ -36,7 +36,8 @@ class OwnedShard:
 
     may_start: whether a step may be started now; no longer once ownership is in doubt.
     wake: called when there is something to append. inner: what does the work of inner runs.
-    paces: what paces the steps of this worker. vaults: seal what leaves the shard.
+    paces: what paces the steps of this worker. vaults: seal what leaves the shard. tracing: makes
+        spans of what is done.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class OwnedShard:
         inner: Mapping[str, Inner],
         paces: Paces,
         vaults: Vaults,
+        tracing: Tracing,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -69,6 +71,7 @@ class OwnedShard:
         self._inner = inner
         self._paces = paces
         self._vaults = vaults
+        self._tracing = tracing
         self._changelog = Changelog(self.topics.changelog, partition, settings)
         self._turn = asyncio.Lock()
 
@@ -103,6 +106,7 @@ class OwnedShard:
             paces=self._paces,
             vault=self._vaults.of(self.workflow.name),
             tell=logger.info,
+            tracing=self._tracing,
         )
         logger.info("shard_opened", **self._named(), position=position, end=end)
         return self.shard
@@ -158,7 +162,7 @@ class OwnedShard:
 
     async def _forward(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
         """Append events to the logs that they are for. Raises KafkaError."""
-        piles: dict[tuple[str, int], list[tuple[bytes | None, bytes]]] = {}
+        piles: dict[tuple[str, int], list[Aside]] = {}
         for aside in asides:
             topic = Topics.of(aside.workflow or "", self._settings).events
             try:
@@ -168,9 +172,13 @@ class OwnedShard:
                 await self._bury(producer, [lost])
                 continue
             partition = partition_of((aside.key or b"").decode(), partitions)
-            piles.setdefault((topic, partition), []).append((aside.key, aside.value))
-        for (topic, partition), records in piles.items():
-            await append_batch(producer, topic, partition, records)
+            piles.setdefault((topic, partition), []).append(aside)
+        for (topic, partition), pile in piles.items():
+            records = ((aside.key, aside.value) for aside in pile)
+            traced = (aside.traceparent for aside in pile)
+            name = pile[0].workflow or ""
+            with self._tracing.append(name, topic, partition, traced):
+                await append_batch(producer, topic, partition, records)
 
     async def _partitions_of(self, producer: AIOKafkaProducer, topic: str) -> int:
         if topic == self.topics.events:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ async def call(handler: Handler[Any, Any], threads: ThreadPoolExecutor | None, *
                 return await cast("Awaitable[Any]", handler.function(*given))
             loop = asyncio.get_running_loop()
             result = await loop.run_in_executor(
-                threads, partial(_in_thread, handler.function, *given)
+                threads, partial(copy_context().run, _in_thread, handler.function, *given)
             )
             # A plain function may hand back the coroutine of an async one that it wraps.
             if inspect.isawaitable(result):

@@ -2,6 +2,8 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from . import events
 from .bulk import steer_all
@@ -17,6 +19,7 @@ from .errors import (
 from .events import Event, derived_id, encode_event
 from .fold import Verdict
 from .looking import Host, Looking
+from .record import Trace
 from .shard import Shard
 from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
@@ -85,8 +88,8 @@ class Changing(Looking):
 
         Raises what `trigger_event` does.
         """
-        event = self.trigger_event(name, trigger)
-        await self.host.append(name, event)
+        with self._asking(name, self.trigger_event(name, trigger)) as event:
+            await self.host.append(name, event)
         return event.runid
 
     async def steer(
@@ -132,8 +135,24 @@ class Changing(Looking):
         if size > self.host.max_record_bytes:
             raise RecordTooLarge(what=what, size=size, limit=self.host.max_record_bytes)
 
-    async def _submit(self, shard: Shard, event: Event) -> Answer:
-        """The error of a passed deadline says whether the log has the request, and of which run."""
+    @contextmanager
+    def _asking(self, workflow: str, event: Event, after: Trace | None = None) -> Iterator[Event]:
+        """A request as it is to be appended: with its trace, if there is room for that too.
+
+        after: what it is linked to.
+        """
+        with self.host.tracing.request(workflow, event, after=after) as traced:
+            yield traced if len(encode_event(traced)) <= self.host.max_record_bytes else event
+
+    async def _submit(self, shard: Shard, event: Event, after: Trace | None = None) -> Answer:
+        """What became of a request. after: what it is linked to in its trace.
+
+        The error of a passed deadline says whether the log has the request, and of which run.
+        """
+        with self._asking(shard.workflow.name, event, after) as asked:
+            return await self._judged(shard, asked)
+
+    async def _judged(self, shard: Shard, event: Event) -> Answer:
         future = shard.waiting.answer(event.id)
         logged = False
         try:

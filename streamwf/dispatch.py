@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from .agenda import Kind, entries
-from .debugging import Debugging
+from .debugging import Debugging, RunJob
 from .declared import Step
 from .events import Event
 from .execute import Executor
 from .lanes import Lane, Pace, Paces, RunQueue
 from .pacing import Held
+from .ports import Tracing
 from .record import Record, State
 from .telling import as_it_is
 
@@ -46,7 +47,7 @@ class Dispatcher:
     result: what to do with an event, called on the loop. recheck: called with a run whose job had
     to stand back for an earlier one that has now ended. may_start: asked before each job; while it
     says no, jobs wait until `go_on`. lookup: gives a run by its id. paces: those of the process.
-    debugging: told of each job, if there is one.
+    debugging: told of each job, if there is one. tracing: makes a span of each, if there is one.
     """
 
     def __init__(
@@ -60,11 +61,16 @@ class Dispatcher:
         lookup: Callable[[str], Record | None],
         paces: Paces,
         debugging: Debugging | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._executor = executor
-        run_job = executor.run_job
-        self._run_job = run_job if debugging is None else debugging.watching(run_job)
         self._workflow = executor.workflow
+        run_job: RunJob = executor.run_job
+        if debugging is not None:
+            run_job = debugging.watching(run_job)
+        if tracing is not None:
+            run_job = tracing.watching(run_job, self._workflow.name, self._workflow.current)
+        self._run_job = run_job
         self._result = result
         self._recheck = recheck
         self._may_start = may_start

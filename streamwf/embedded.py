@@ -21,7 +21,7 @@ from .gateway import LocalGateway
 from .inner import inner_of
 from .lanes import Paces
 from .operations import Operations
-from .ports import Clock, KeyProvider, Letter
+from .ports import Clock, KeyProvider, Letter, Tracing
 from .record import FIRST_KEY, Record
 from .settings import load
 from .shard import Aside, Limits, Shard
@@ -99,6 +99,7 @@ class EmbeddedHost:
             name: MemoryLog([*log.records], [*log.dead_letters], log.told)
             for name, log in former.items()
         }
+        self.tracing = _tracing(self.clock)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, warn=_warn)
         self._shards: dict[str, Shard] = {}
@@ -127,6 +128,7 @@ class EmbeddedHost:
                 paces=self._paces,
                 vault=self.vaults.of(name),
                 tell=_tell,
+                tracing=self.tracing,
             )
             shard.fold(log.records)
             fresh = [aside for aside in shard.take_asides() if aside.offset >= log.told]
@@ -262,6 +264,12 @@ class EmbeddedHost:
 async def _nothing_elsewhere(workflow: str) -> bool:
     """All that there is, is here."""
     return False
+
+
+def _tracing(clock: Clock) -> Tracing:
+    from .adapters.tracing import OpenTelemetry
+
+    return OpenTelemetry(clock)
 
 
 def _warn(what: str, **told: Any) -> None:

@@ -68,11 +68,22 @@ def emissions(
         or after.correlations != before.correlations
         or (workflow.encrypt and before.calls)
     ):
-        return _all(workflow, before, after, event)
+        return _traced(_all(workflow, before, after, event), after, event)
     if before.state is after.state:
         return ()
     told = after.parent or after.children or workflow.hooks or workflow.retention is not None
-    return _changed_state(workflow, before, after, event) if told else ()
+    return _traced(_changed_state(workflow, before, after, event), after, event) if told else ()
+
+
+def _traced(found: Iterable[Emission], after: Record, event: Event) -> Iterable[Emission]:
+    """Emissions in the trace of what they come of."""
+    traceparent = event.traceparent or (after.trace.parent if after.trace else "")
+    if not traceparent:
+        return found
+    return (
+        emission._replace(event=msgspec.structs.replace(emission.event, traceparent=traceparent))
+        for emission in found
+    )
 
 
 def _all(
@@ -214,6 +225,7 @@ def _to_parent(parent: str, ended: Ended, event: Event) -> Emission:
         event_id=derived_id(CHILD, ended.run_id),
         data=_encode(ended),
         runid=run_id,
+        traceparent=event.traceparent,
     )
     return Emission(workflow, told)
 
@@ -281,4 +293,5 @@ def _again(workflow: str, mailbox: Record, call: Call, target: Target, event: Ev
         until=call.until,
         origin=mailbox.foreign_id,
         data_base64=call.bytes64,
+        traceparent=call.trace.parent if call.trace else "",
     )

@@ -8,6 +8,7 @@ Attributes beyond the core of CloudEvents are extensions, in its spelling (lower
 underscores, simple types). https://github.com/cloudevents/spec
 """
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .errors import InvalidForeignId, RecordTooLarge, UnreadableRecord
-from .record import INNER, NOTHING, Failure, State, Timer
+from .record import INNER, NOTHING, Failure, Record, State, Timer, Trace
 
 TRIGGER, PAUSE, RESUME, CANCEL, RETRY = "trigger", "pause", "resume", "cancel", "retry"
 CALLBACK, DELETE = "callback", "delete"
@@ -85,6 +86,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     parent, origin: of a trigger, as in the record. Of a callback that comes from a mailbox, for
         what that one was kept in it.
     forgetat: of a request to retain a run that has ended, when it leaves the tables.
+    traceparent: the span that it comes of, as W3C writes it.
     """
 
     specversion: str
@@ -186,6 +188,9 @@ _decode_full = msgspec.json.Decoder(Event).decode
 _decode_short = msgspec.json.Decoder(_ShortForm).decode
 _decode_starts = msgspec.json.Decoder(tuple[Start, ...]).decode
 _decode_ended = msgspec.json.Decoder(Ended).decode
+
+_is_traceparent = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_TRACE_ID = slice(3, 35)
 
 #: The namespace of every id that streamwf derives.
 _IDS = uuid.UUID("5f0a3c1e-7d2b-5e64-9c0f-1b1f6f3a9d51")
@@ -330,6 +335,22 @@ def object_of(event: Event) -> msgspec.Raw | None:
     """What a run carries after an event; None if the event changes nothing of it."""
     carries = event.type in RESULTS or event.type in (TRIGGER, CHANGE)
     return event.data if carries and isinstance(event.data, msgspec.Raw) else None
+
+
+def trace_of(event: Event) -> Trace | None:
+    """What continues an event in its trace; None if it has none, or what can't be one."""
+    traceparent = event.traceparent
+    return Trace(traceparent, event.time) if _is_traceparent(traceparent) else None
+
+
+def taken_up(record: Record, event: Event) -> Trace | None:
+    """The trace of a run that somebody outside moves on: theirs, and where it was before."""
+    trace, former = trace_of(event), record.trace
+    if trace is None or former is None:
+        return trace or former
+    if trace.parent[_TRACE_ID] == former.parent[_TRACE_ID]:
+        return trace
+    return Trace(trace.parent, trace.at, former.parent)
 
 
 def keyed_id(kind: str, workflow: str, run: str, name: str, key: str) -> str:

@@ -128,8 +128,11 @@ async def fire(
     event = await _event(host, workflow, name, plan, slot, backfill)
     if event is not None:
         # Its data may have been deleted: then it was started before.
-        with contextlib.suppress(KeyDestroyed):
-            await host.append(workflow.name, event)
+        with (
+            contextlib.suppress(KeyDestroyed),
+            host.tracing.request(workflow.name, event, cause=None if backfill else "") as traced,
+        ):
+            await host.append(workflow.name, traced)
     return event is not None
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from . import mail
-from .events import HOOKED, REQUESTS, TRIGGER, Event
+from .events import HOOKED, REQUESTS, TRIGGER, Event, trace_of
 from .fold_requests import requested
 from .fold_results import resulted
 from .record import LIVE, MAIL, MAX_OFFSETS, NOTHING, Record, State
@@ -77,6 +77,7 @@ def _trigger(record: Record | None, event: Event, offset: int) -> tuple[Record |
             parent=event.parent,
             origin=event.origin,
             offsets=(offset,),
+            trace=trace_of(event) if event.traceparent else None,
         ),
         Verdict.ACCEPTED,
     )

@@ -21,6 +21,8 @@ from .events import (
     RETAIN,
     RETRY,
     Event,
+    taken_up,
+    trace_of,
     unpack_ended,
 )
 from .record import (
@@ -93,6 +95,7 @@ def steered(record: Record, event: Event, state: State) -> Record:
         correlations=record.correlations if live else "",
         resume_at=event.resumeat,
         forget_at=None,
+        trace=taken_up(record, event) if event.traceparent else record.trace,
     )
 
 
@@ -111,6 +114,7 @@ def _retry(record: Record, event: Event) -> Changed:
             updated_at=event.time,
             due_at=event.time,
             reason=event.reason[:MAX_REASON],
+            trace=taken_up(record, event),
         )
     else:
         return Verdict.STATE_FORBIDS
@@ -167,6 +171,7 @@ def _child(record: Record, event: Event) -> Changed:
         updated_at=event.time,
         children=children,
         due_at=event.time if awaited else record.due_at,
+        trace=taken_up(record, event) if awaited else record.trace,
     )
 
 
@@ -181,7 +186,7 @@ def enough(waits: str, children: tuple[Child, ...]) -> bool:
 
 
 def _hook(record: Record, event: Event) -> Changed:
-    due = DueHook(event.hook, event.time, id=event.id)
+    due = DueHook(event.hook, event.time, id=event.id, trace=trace_of(event))
     return _noted(record, event, hooks=(*record.hooks, due))
 
 

@@ -9,6 +9,7 @@ from .events import (
     DECLINED,
     DELETED,
     EXPIRED,
+    FAILED,
     FORGOTTEN,
     HOOKED,
     MOVED,
@@ -18,6 +19,7 @@ from .events import (
     SKIPPED,
     STARTED,
     Event,
+    trace_of,
     unpack_starts,
     unpack_timers,
 )
@@ -32,6 +34,8 @@ _AT_WORK = (State.INITIATED, State.RUNNING)
 _AFTER_WORK = TRANSITIONS[State.RUNNING] | {State.RUNNING}
 _ENTERS = (STARTED, MOVED)
 _ENDS_TRY = (MOVED, REPEATED)
+# What is tried again goes on from where it was tried first, however often that is.
+_AGAIN = (FAILED, REPEATED, SKIPPED)
 _replace = msgspec.structs.replace
 
 
@@ -74,6 +78,8 @@ def _result(record: Record, event: Event) -> Changed:
         timers=timers if state in LIVE else (),
         resume_at=event.resumeat,
     )
+    if event.traceparent and event.type not in _AGAIN:
+        changed = _replace(changed, trace=trace_of(event))
     if record.calls or record.correlations:
         changed = _replace(
             changed,

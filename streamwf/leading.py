@@ -36,8 +36,10 @@ class Leading:
     name: str
     limit: int
 
-    def events(self, message: Message, led: object, now: datetime) -> list[Event]:
-        """The events of what a message has led to.
+    def events(
+        self, message: Message, led: object, now: datetime, traceparent: str = ""
+    ) -> list[Event]:
+        """The events of what a message has led to. traceparent: what they come of.
 
         Raises ConnectorReturned, InvalidQuery, UnknownCallback, InvalidPayload, RecordTooLarge,
         and what a trigger is refused for.
@@ -53,9 +55,9 @@ class Leading:
             before[target] += 1
             why = f"connector {self.name}, partition {place[0]}, position {place[1]}"
             if isinstance(each, Start):
-                event = self._trigger(each, run_id, why, now)
+                event = self._trigger(each, run_id, why, now, traceparent)
             else:
-                event = self._callback(each, run_id, why, now)
+                event = self._callback(each, run_id, why, now, traceparent)
             size = len(encode_event(event))
             if size > self.limit:
                 raise RecordTooLarge(what="object or payload", size=size, limit=self.limit)
@@ -70,7 +72,9 @@ class Leading:
             elif each is not None:
                 raise ConnectorReturned(name=self.name, returned=type(each).__name__)
 
-    def _trigger(self, start: Start[Any, Any], run_id: str, why: str, now: datetime) -> Event:
+    def _trigger(
+        self, start: Start[Any, Any], run_id: str, why: str, now: datetime, traceparent: str
+    ) -> Event:
         if start.start_at is not None and start.start_at.tzinfo is None:
             raise InvalidQuery(field="start_at", why="it has no time zone")
         workflow = self.workflow
@@ -85,9 +89,12 @@ class Leading:
             data=workflow.dump_checked(workflow.plain(start.object)),
             startat=start.start_at,
             reason=why,
+            traceparent=traceparent,
         )
 
-    def _callback(self, call: Call, call_id: str, why: str, now: datetime) -> Event:
+    def _callback(
+        self, call: Call, call_id: str, why: str, now: datetime, traceparent: str
+    ) -> Event:
         correlated = call.correlation is not None
         if correlated == (call.foreign_id is not None) or (correlated and call.run_id is not None):
             raise InvalidQuery(field="call", why="say its foreign_id or its correlation")
@@ -108,6 +115,7 @@ class Leading:
             call=call.name,
             until=now + call.wait_for if call.wait_for else None,
             reason=why,
+            traceparent=traceparent,
             **payload,
         )
 

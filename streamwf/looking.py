@@ -33,7 +33,7 @@ from .lists import (
     selections,
 )
 from .masked_views import events_for_who_asks, for_who_asks
-from .ports import Clock, Letter
+from .ports import Clock, Letter, Tracing
 from .record import DELETED, LIVE, Record, State
 from .shard import Shard
 from .vaults import Vaults
@@ -69,6 +69,8 @@ class Host(Protocol):
 
     @property
     def vaults(self) -> Vaults: ...
+    @property
+    def tracing(self) -> Tracing: ...
     @property
     def brokers(self) -> str:
         """Where Kafka is: that of the topics, or else that of the settings."""

@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET
 
-from .events import CALLBACK, CORRELATE, RELEASED, UNCORRELATE, Event, derived_id
+from .events import CALLBACK, CORRELATE, RELEASED, UNCORRELATE, Event, derived_id, trace_of
 from .record import (
     CORRELATION,
     MAX_CALLS,
@@ -125,6 +125,7 @@ def call_of(event: Event, due_at: datetime) -> Call:
         until=event.until or event.time,
         payload=NOTHING if event.data is UNSET else event.data,
         bytes64=event.data_base64,
+        trace=trace_of(event),
     )
 
 

@@ -105,9 +105,10 @@ class Operations(Answering, Connected, Scheduling):
         )
         here = self.host.shard_of(name, foreign_id)
         if here is None or not here.live:
-            await self.host.append(name, event)
+            with self._asking(name, event, record.trace) as traced:
+                await self.host.append(name, traced)
             return event.runid
-        answer = await self._submit(here, event)
+        answer = await self._submit(here, event, record.trace)
         if answer.verdict is Verdict.RUN_IN_PROGRESS and answer.record is not None:
             raise RunInProgress(foreign_id=foreign_id, run_id=answer.record.run_id)
         return event.runid

@@ -170,8 +170,11 @@ class PartitionReader:
             size = size_of(message)
             if size > self._limit:
                 raise RecordTooLarge(what="message", size=size, limit=self._limit)
-            led = await call(self._connector, None, message)
-            self._events += self._leading.events(message, led, self._host.clock.now())
+            name = self._connector.name
+            with self._host.tracing.message(self._workflow, name, message.headers) as traceparent:
+                led = await call(self._connector, None, message)
+                now = self._host.clock.now()
+                self._events += self._leading.events(message, led, now, traceparent)
         except BaseException as error:
             if of_the_loop(error):
                 raise

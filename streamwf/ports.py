@@ -1,11 +1,15 @@
 """The ports: what the core asks of its surroundings, stated as obligations."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-from .record import Record
+from .events import Event
+from .record import Record, Trace
+
+KindT = TypeVar("KindT", bound=str)
 
 
 class Clock(Protocol):
@@ -86,6 +90,49 @@ class ShardTable(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """How many runs there are by (status, state)."""
+
+
+class Tracing(Protocol):
+    """Makes spans of what is done, in the traces that events carry on.
+
+    While nobody collects spans it makes none, and hands on the traces of others.
+    """
+
+    def request(
+        self, workflow: str, event: Event, *, cause: str | None = None, after: Trace | None = None
+    ) -> AbstractContextManager[Event]:
+        """The span of a request while it is made. Gives the event, as a part of it.
+
+        cause: the traceparent of what it comes of; that of the caller, unless given. after: what
+            it is linked to.
+        """
+
+    def message(
+        self, workflow: str, connector: str, headers: Sequence[tuple[str, bytes]]
+    ) -> AbstractContextManager[str]:
+        """The span of a message while it is looked at. Gives the traceparent of what it leads to.
+
+        headers: those that it came with.
+        """
+
+    def watching(
+        self,
+        run_job: Callable[[Record, KindT, str], Awaitable[Event]],
+        workflow: str,
+        current: Callable[[str], str],
+    ) -> Callable[[Record, KindT, str], Awaitable[Event]]:
+        """Does jobs as `run_job` does, each with its span, which its result is a part of.
+
+        current: the present name of a status.
+        """
+
+    def append(
+        self, workflow: str, topic: str, partition: int | None, traceparents: Iterable[str]
+    ) -> AbstractContextManager[None]:
+        """The spans of events while they are appended to a log.
+
+        partition: None for several. traceparents: those of the events; empty if they have none.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,18 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
+class Trace(msgspec.Struct, frozen=True, array_like=True):
+    """What something comes after, in a trace: what comes of it continues that.
+
+    parent: the span, as a W3C traceparent. at: when it was. former: the traceparent that the run
+        was at before another trace took it up.
+    """
+
+    parent: str
+    at: datetime
+    former: str = ""
+
+
 class Timer(msgspec.Struct, frozen=True, array_like=True):
     """A timeout that waits for its time, bound to the run's stay in its status.
 
@@ -71,7 +83,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     id: of the event that brought it. name: of the callback; empty for the only one there is.
     due_at: when it is next looked at. until: when it stops waiting to be wanted.
     payload, bytes64: what came: JSON, or bytes in base64.
-    attempt: how many times in a row the callback has failed.
+    attempt: how many times in a row the callback has failed. trace: of who called.
     """
 
     id: str
@@ -81,19 +93,21 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     payload: msgspec.Raw
     bytes64: str = ""
     attempt: int = 0
+    trace: Trace | None = None
 
 
 class DueHook(msgspec.Struct, frozen=True, array_like=True):
     """A hook that is to run.
 
     on: what it is for. attempt: how often in a row it has failed. id: of the event that asked
-        for it.
+        for it. trace: of what it is told of.
     """
 
     on: str
     due_at: datetime
     attempt: int = 0
     id: str = ""
+    trace: Trace | None = None
 
 
 class Child(msgspec.Struct, frozen=True, array_like=True):
@@ -148,6 +162,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     origin: the run that it was forked from, as `run id@version`.
     correlations: the values by which the callbacks of its status are known outside, packed.
     targets: of a correlation value: the runs that it leads to.
+    trace: of what made it what it is; None if nobody traces it.
     """
 
     foreign_id: str
@@ -180,6 +195,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     origin: str = ""
     correlations: str = ""
     targets: tuple[Target, ...] = ()
+    trace: Trace | None = None
 
 
 MAX_OFFSETS = 256

@@ -45,7 +45,7 @@ from .execute import Inner, rejected_trigger, unwanted
 from .fold import Verdict, fold
 from .lanes import Paces
 from .objects import has_own_key
-from .ports import Checkpoint, Clock, LogRecord, ShardTable
+from .ports import Checkpoint, Clock, LogRecord, ShardTable, Tracing
 from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archive_key, row_key
 from .rows import Rows
 from .schedules import made_sure_of, undeclared
@@ -59,10 +59,11 @@ MAX_QUEUED = 20_000
 
 
 class Append(NamedTuple):
-    """A record to be appended to the shard's own partition of the log."""
+    """A record to be appended to the shard's own partition of the log, and its traceparent."""
 
     key: bytes
     value: bytes
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Aside:
     """A record for another place, from the record at `offset` of the log.
 
     workflow: for whose log it is; None if it is for the dead letters, with the reason.
+    traceparent: that of the event.
     """
 
     key: bytes | None
@@ -77,6 +79,7 @@ class Aside:
     offset: int
     workflow: str | None = None
     reason: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Shard:
     paces: what paces the steps of the process; of this shard alone, unless given.
     vault: seals and opens what runs carry; None for a workflow that does not encrypt.
     tell: what happens is told by it if the workflow is debugged.
+    tracing: makes spans of what is executed, if there is one.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class Shard:
         paces: Paces | None = None,
         vault: Vault | None = None,
         tell: Tell | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -163,6 +168,7 @@ class Shard:
             lookup=self.lookup,
             paces=self._paces,
             debugging=self._debugging,
+            tracing=tracing,
         )
 
     # ---- folding
@@ -284,9 +290,10 @@ class Shard:
         self.waiting.changed(after)
 
     def _emit(self, emission: Emission, offset: int) -> None:
-        value = encode_event(emission.event)
-        key = emission.event.subject.encode()
-        self._asides.append(Aside(key, value, offset, emission.workflow))
+        event = emission.event
+        key, value = event.subject.encode(), self._encoded(event)
+        aside = Aside(key, value, offset, emission.workflow, traceparent=event.traceparent)
+        self._asides.append(aside)
         self._wake()
 
     def _deliver_mail(self, event: Event, offset: int) -> None:
@@ -417,8 +424,16 @@ class Shard:
 
     def _result(self, record: Record, event: Event) -> None:
         if self.open:
-            self._appends.append(Append(record.foreign_id.encode(), encode_event(event)))
+            key, value = record.foreign_id.encode(), self._encoded(event)
+            self._appends.append(Append(key, value, event.traceparent))
             self._wake()
+
+    def _encoded(self, event: Event) -> bytes:
+        """An event with its trace, if there is room for that too."""
+        value = encode_event(event)
+        if event.traceparent and len(value) > self._limits.max_record_bytes:
+            return encode_event(msgspec.structs.replace(event, traceparent=""))
+        return value
 
     # ---- what the host takes and gives back
 

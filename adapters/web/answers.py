@@ -8,6 +8,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from streamwf.adapters.problems import CONTENT_TYPE, problem, problem_of, status_of
+from streamwf.adapters.tracing import received
 from streamwf.errors import StreamwfError
 from streamwf.views import View
 
@@ -60,6 +61,13 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(request, error)
     except Exception as error:
         return _internal(request, error)
+
+
+@web.middleware
+async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a request leads to is in the trace that it comes of."""
+    with received(request.headers):
+        return await handler(request)
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -6,7 +6,7 @@ from typing import get_args
 from aiohttp import web
 
 from streamwf.adapters.metrics import registry_of
-from streamwf.adapters.web.answers import add_headers, problems
+from streamwf.adapters.web.answers import add_headers, problems, traced
 from streamwf.adapters.web.calling_back import CallbackViews
 from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
@@ -48,7 +48,7 @@ def application(
     forwarded, both workers are asked, and each sees its headers: judge by those.
     """
     app = web.Application(
-        middlewares=[problems, masking(may_see_masked)],
+        middlewares=[problems, traced, masking(may_see_masked)],
         client_max_size=operations.host.max_record_bytes + SLACK,
     )
     forwarder = Forwarder(peers, deadline)
