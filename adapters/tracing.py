@@ -15,7 +15,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from opentelemetry import context, trace
@@ -121,38 +121,34 @@ class OpenTelemetry:
             if record.kind or kind not in _JOBS:
                 return await run_job(record, kind, name)
             status = current(record.status)
-            called, attempt, own = _job(record, kind, name, status)
+            job = _job(record, kind, name, status)
             attributes = _attributes(
                 workflow=workflow,
                 foreign_id=record.foreign_id,
                 run_id=record.run_id,
                 status=status,
-                attempt=attempt,
+                attempt=job.attempt,
             )
-            span_name = f"{_JOBS[Kind(kind)]} {workflow}.{called}"
-            cause, links = self._place(record, own)
-            with self._span(span_name, SpanKind.CONSUMER, cause, attributes, links) as span:
+            title = f"{_JOBS[Kind(kind)]} {workflow}.{job.name}"
+            parent, links = self._place(job)
+            with self._span(title, SpanKind.CONSUMER, parent, attributes, links) as span:
                 event = await run_job(record, kind, name)
                 if event.type == STARTED:
                     # Before anything of the user's has run.
-                    span.update_name(f"enter {workflow}.{called}")
+                    span.update_name(f"enter {workflow}.{status}")
                 _tell(span, event)
                 return _within(span, event)
 
         return traced
 
-    def _place(self, record: Record, cause: Trace | None) -> tuple[Context, list[Link]]:
-        """Where the span of a job belongs: what it is the child of, and what it is linked to."""
-        links = []
-        fresh = cause is not None and self._clock.now() - cause.at < LONG
-        if cause is not None and not fresh:
-            links.append(cause.parent)
-        before = record.trace
-        if before is not None and (cause is None or before.parent != cause.parent):
-            links.append(before.parent)
-        elif before is not None and before.former:
-            links.append(before.former)
-        return _context(cause.parent if cause is not None and fresh else ""), _links(links)
+    def _place(self, job: "_Job") -> tuple[Context, list[Link]]:
+        """What the span of a job is the child of, and what it is linked to."""
+        cause, before = job.cause, job.before
+        if cause is None:
+            return Context(), _links([before])
+        if self._clock.now() - cause.at < LONG:
+            return _context(cause.parent), _links([before])
+        return Context(), _links([cause.parent, before])
 
     # ---- what is appended
 
@@ -216,18 +212,31 @@ class OpenTelemetry:
                 raise
 
 
-def _job(record: Record, kind: str, name: str, status: str) -> tuple[str, int, Trace | None]:
-    """What a job is called, which attempt it is, and what it comes of."""
-    if kind == Kind.TIMER:
-        timer = next(timer for timer in record.timers if timer.name == name)
-        return name, timer.attempt + 1, record.trace
+class _Job(NamedTuple):
+    """A job as its span has it.
+
+    cause: what it comes of. before: the traceparent of what the run was at before that; or empty.
+    """
+
+    name: str
+    attempt: int
+    cause: Trace | None
+    before: str = ""
+
+
+def _job(record: Record, kind: str, name: str, status: str) -> _Job:
+    at = record.trace
     if kind == Kind.CALL:
         call = next(call for call in record.calls if call.id == name)
-        return call.name or status, call.attempt + 1, call.trace
+        return _Job(call.name or status, call.attempt + 1, call.trace, at.parent if at else "")
     if kind == Kind.HOOK:
         due = min((hook for hook in record.hooks if hook.on == name), key=lambda hook: hook.due_at)
-        return f"on_{name}", due.attempt + 1, due.trace or record.trace
-    return status, record.attempt + 1, record.trace
+        return _Job(f"on_{name}", due.attempt + 1, due.trace)
+    before = at.former if at else ""
+    if kind == Kind.TIMER:
+        timer = next(timer for timer in record.timers if timer.name == name)
+        return _Job(name, timer.attempt + 1, at, before)
+    return _Job(status, record.attempt + 1, at, before)
 
 
 def _attributes(**known: str | int) -> Attributes:
