@@ -13,7 +13,7 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -66,7 +66,7 @@ class OpenTelemetry:
     @property
     def recording(self) -> bool:
         """Whether anybody collects spans."""
-        return not isinstance(trace.get_tracer_provider(), _NOBODY_COLLECTS)
+        return type(trace.get_tracer_provider()) not in _NOBODY_COLLECTS
 
     # ---- what is asked from outside
 
@@ -152,13 +152,17 @@ class OpenTelemetry:
 
     # ---- what is appended
 
-    @contextmanager
     def append(
         self, workflow: str, topic: str, partition: int | None, traceparents: Iterable[str]
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         if not self.recording:
-            yield
-            return
+            return nullcontext()
+        return self._append(workflow, topic, partition, traceparents)
+
+    @contextmanager
+    def _append(
+        self, workflow: str, topic: str, partition: int | None, traceparents: Iterable[str]
+    ) -> Iterator[None]:
         attributes = _attributes(workflow=workflow) | {
             "messaging.system": "kafka",
             "messaging.operation.type": "send",

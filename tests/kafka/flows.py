@@ -11,6 +11,7 @@ from streamwf import Retry, Run, Workflow
 
 SECONDS = float(os.environ.get("STEP_SECONDS", "0"))
 RECORD = os.environ.get("STEP_RECORD")
+CLUMSY = "CLUMSY" in os.environ
 
 
 class Status(Enum):
@@ -48,7 +49,7 @@ async def pick(run: Run[Order, Status]) -> Status:
 
 @orders.step(Status.PICKED, to=Status.PACKED, retry=Retry(initial=timedelta(milliseconds=200)))
 async def pack(run: Run[Order, Status]) -> Status:
-    if run.object.item == "broken":
+    if CLUMSY or run.object.item == "broken":
         raise ValueError("it slipped")
     await work(run)
     return Status.PACKED

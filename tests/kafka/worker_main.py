@@ -3,6 +3,7 @@
 FOLD_RECORD: a file that gets a line for each event whose fold a checkpoint has made durable.
 WITHOUT_FENCE: leave out what keeps a former owner of a shard from writing to its changelog.
 FLOWS: the module of the workflow, `flows` unless said.
+SPANS: a file that gets a line for each span that has ended.
 """
 
 import importlib
@@ -10,6 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from streamwf.adapters.kafka import changelog
 from streamwf.agents import ownership, run_worker
@@ -59,7 +65,27 @@ def without_fence() -> None:
     changelog.producer = lambda settings, _: OpenTransactions(fenced(settings))
 
 
+class FileExporter(SpanExporter):
+    """Writes spans to a file, in whole lines, so that several processes may."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        os.write(self._file, "".join(f"{span.to_json(indent=None)}\n" for span in spans).encode())
+        return SpanExportResult.SUCCESS
+
+
+def collect_spans(path: str) -> None:
+    worker = os.path.basename(os.environ["STREAMWF_DATA_DIR"])
+    provider = TracerProvider(resource=Resource.create({"service.name": worker}))
+    provider.add_span_processor(SimpleSpanProcessor(FileExporter(path)))
+    trace.set_tracer_provider(provider)
+
+
 def main() -> None:
+    if "SPANS" in os.environ:
+        collect_spans(os.environ["SPANS"])
     if "FOLD_RECORD" in os.environ:
         ownership.Shard = RecordingShard  # type: ignore[misc]
     if "WITHOUT_FENCE" in os.environ:

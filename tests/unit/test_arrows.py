@@ -223,6 +223,13 @@ def test_nothing_that_ships_imports_what_only_tests_need() -> None:
             ), module.name
 
 
+def test_one_module_knows_what_traces_are_made_with() -> None:
+    for folder in ("", "tables", "adapters", "agents", "cli"):
+        for module in modules(folder):
+            roots = {name.split(".")[0] for name in module.everything}
+            assert "opentelemetry" not in roots or module.name == "streamwf.adapters.tracing"
+
+
 def test_the_reader_sees_what_it_has_to_see() -> None:
     """The test of this test: each way to write an import."""
     source = """
