@@ -29,10 +29,10 @@ def told(span: Json) -> str:
     return f"{span['name']}{became} at {span['resource']['attributes']['service.name']}"
 
 
-def appended(spans: Spans, name: str) -> bool:
-    """Whether what a span of that name has led to is in the log."""
+def appended(spans: Spans, name: str) -> int:
+    """How many events that spans of that name have led to are in the log."""
     ids = {span["context"]["span_id"] for span in spans.named(name)}
-    return any(span["parent_id"] in ids for span in spans.named("append orders"))
+    return sum(span["parent_id"] in ids for span in spans.named("append orders"))
 
 
 async def shards_of(worker: Worker) -> set[int]:
@@ -63,8 +63,9 @@ async def shared(one: Worker, other: Worker) -> set[int]:
 async def test_a_run_is_followed_over_two_workers(cluster: Cluster) -> None:
     file = cluster.folder / "spans"
     spans = spans_in(file)
-    first = cluster.worker("first", SPANS=str(file)).start()
-    second = cluster.worker("second", SPANS=str(file), CLUMSY="1").start()
+    traced = {"SPANS": str(file), "FLOWS": "flows_traced"}
+    first = cluster.worker("first", **traced).start()
+    second = cluster.worker("second", **traced, CLUMSY="1").start()
     for worker in (first, second):
         await until(lambda worker=worker: worker.says("worker_listens") > 0, worker.name)
     theirs = await shared(first, second)
@@ -79,9 +80,9 @@ async def test_a_run_is_followed_over_two_workers(cluster: Cluster) -> None:
         )
         assert answer.status == 202
     # An append's span ends once the event is in the log.
-    await until(lambda: appended(spans, "step orders.PICKED"), "a step that has failed")
+    await until(lambda: appended(spans, "step orders.PICKED") > 0, "a step that has failed")
     second.kill()
-    await until(lambda: appended(spans, "step orders.PACKED"), "the last step")
+    await until(lambda: appended(spans, "hook orders.on_complete") > 0, "the hook")
     assert await cluster.completed() == 1
     assert list(dict.fromkeys(spans.shown(note=told).splitlines())) == [
         "trigger orders at first",
@@ -94,7 +95,11 @@ async def test_a_run_is_followed_over_two_workers(cluster: Cluster) -> None:
         "      append orders at first",
         "      step orders.PACKED (moved SHIPPED) at first",
         "        append orders at first",
+        "        hook orders.on_complete (hooked) at first",
+        "          append orders at first",
     ]
+    # What has become of the last step, and what the run tells its hook of it.
+    assert appended(spans, "step orders.PACKED") == 2
     assert {span["context"]["trace_id"] for span in spans.all()} == {f"0x{TRACE_ID}"}
     assert spans.one("trigger orders")["parent_id"] == f"0x{CALLER}"
     attributes = spans.named("append orders")[0]["attributes"]
