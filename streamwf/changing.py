@@ -24,7 +24,6 @@ from .shard import Shard
 from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
 
-
 #: The types of the requests of actions, where they are not called the same.
 _ACTION_TYPES = {"delete-data": events.DELETE}
 
