@@ -50,7 +50,7 @@ def trigger_record(number: int) -> tuple[bytes, bytes]:
         f"order-{number}",
         datetime.now(UTC),
         event_id=str(uuid.uuid4()),
-        run_id=str(uuid.uuid4()),
+        runid=str(uuid.uuid4()),
         status="CREATED",
         data=json.dumps(OBJECT).encode(),
     )
