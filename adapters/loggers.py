@@ -6,12 +6,34 @@ Lines for people on a terminal, JSON elsewhere, on stderr, so that stdout stays 
 import logging
 import os
 import sys
+from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
-#: They tell each of their inner steps at info; that is of use only to whoever debugs.
-NOISY = ("aiokafka", "faust", "mode", "kafka")
+from streamwf.logs import fields_here
+
+#: They tell each of their inner steps at info; that is of use only to whoever debugs. Faust logs by
+#: the module of a class, and some of its classes have theirs in `streamwf.agents`.
+NOISY = ("aiokafka", "faust", "mode", "kafka", "streamwf.agents")
+
+
+def add_run(logger: Any, method: str, line: EventDict) -> EventDict:
+    """Let a line that is logged in a step, timeout, callback or hook say which run it is about.
+
+    A processor, for programs that configure structlog themselves. What a line says itself counts.
+    """
+    return {**fields_here(), **line}
+
+
+class RunFilter(logging.Filter):
+    """The same for handlers of the standard library: the fields become attributes of the line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in fields_here().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
 
 
 def configure(level: str) -> None:
@@ -19,6 +41,7 @@ def configure(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_run,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 import faust
-import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
@@ -29,10 +28,8 @@ from streamwf.agents.transport import SCHEME
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
-from streamwf.ports import KeyProvider
+from streamwf.ports import KeyProvider, Logger
 from streamwf.settings import Settings, load
-
-logger = structlog.get_logger("streamwf.worker")
 
 #: Seconds between two reads of the timer tables.
 SCAN = 1.0
@@ -64,6 +61,7 @@ class WorkflowApp(faust.App):
         workflows: tuple[Workflow[Any, Any], ...],
         settings: Settings,
         key_provider: KeyProvider | None,
+        logger: Logger | None,
     ) -> None:
         """What `faust_app` does once Faust's own part is made."""
         self.settings = settings
@@ -76,6 +74,7 @@ class WorkflowApp(faust.App):
             failed=self._fail,
             deliver=self._deliver,
             key_provider=key_provider,
+            logger=logger,
         )
         self.peers = FaustPeers(self)
         self.server: Server | None = None
@@ -127,7 +126,7 @@ class WorkflowApp(faust.App):
         except KafkaError as error:
             raise unreachable(self.settings, error) from error
         self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
-        logger.info("worker_listens", url=self.server.url)
+        self.host.logger.info("worker_listens", url=self.server.url)
         await super().on_start()
 
     async def on_stop(self) -> None:
@@ -153,7 +152,7 @@ class WorkflowApp(faust.App):
     def _fail(self, error: StreamwfError) -> None:
         if self.fatal is None:
             self.fatal = error
-            logger.error("worker_fails", error=str(error))
+            self.host.logger.error("worker_fails", error=str(error))
             self.failing.set()
             # Tells whoever runs the app, be it `streamwf worker` or Faust's own.
             self._crashing = asyncio.ensure_future(self.crash(error))
@@ -208,11 +207,13 @@ def faust_app(
     *workflows: Workflow[Any, Any],
     settings: Settings | None = None,
     key_provider: KeyProvider | None = None,
+    logger: Logger | None = None,
 ) -> WorkflowApp:
     """A Faust app that runs these workflows, for `faust -A MODULE worker`.
 
     settings: their values in the environment come first. key_provider: has the keys of the runs
-        of workflows that encrypt; Kafka, unless given.
+        of workflows that encrypt; Kafka, unless given. logger: takes what the worker logs;
+        structlog, unless given.
 
     Raises InvalidDefinition and InvalidSettings.
     """
@@ -244,5 +245,5 @@ def faust_app(
         TableManager=WorkflowTableManager,
         loghandlers=[],
     )
-    app.prepare(workflows, chosen, key_provider)
+    app.prepare(workflows, chosen, key_provider, logger)
     return app

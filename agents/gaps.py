@@ -10,17 +10,24 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-logger = structlog.get_logger("streamwf.log")
+from streamwf.ports import Logger
+
+_logger: Logger = structlog.get_logger("streamwf.log")
 
 
 class Gaps:
     """Tells what is to be left alone because something before it is missing.
 
     reread: reads a log anew from where its shard is, and delivers an empty batch after all that
-    was read before.
+    was read before. logger: told of each gap.
     """
 
-    def __init__(self, reread: Callable[[TopicPartition], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        reread: Callable[[TopicPartition], Awaitable[None]],
+        logger: Logger | None = None,
+    ) -> None:
+        self._logger = logger or _logger
         self._reread = reread
         self._rereading: dict[TopicPartition, asyncio.Future[None]] = {}
         self._real: dict[TopicPartition, int] = {}
@@ -44,8 +51,7 @@ class Gaps:
         if records[0].offset <= position or self._real.get(log) == position:
             return False
         if log not in self._rereading:
-            logger.warning(
-                "log_gap", shard=log.partition, position=position, next=records[0].offset
-            )
+            place = {"topic": log.topic, "shard": log.partition}
+            self._logger.warning("log_gap", **place, position=position, next=records[0].offset)
             self._rereading[log] = asyncio.ensure_future(self._reread(log))
         return True

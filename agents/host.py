@@ -5,8 +5,9 @@ log into them, appends what they hand out, and makes checkpoints durable.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
@@ -36,11 +37,11 @@ from streamwf.events import Event, decode_event, encode_event
 from streamwf.execute import SystemClock
 from streamwf.inner import inner_of
 from streamwf.lanes import Paces
-from streamwf.ports import KeyProvider, Letter
+from streamwf.logs import letter_fields
+from streamwf.measures import Measures
+from streamwf.ports import KeyProvider, Letter, Logger
 from streamwf.settings import Settings
 from streamwf.shard import Shard
-
-logger = structlog.get_logger("streamwf.worker")
 
 #: Seconds between two looks at what has come due.
 TICK = 0.02
@@ -62,6 +63,7 @@ class KafkaHost:
     failed: called with an error that this worker can't go on after.
     deliver: takes what is read from the log on its way to `fold`.
     key_provider: has the keys of the runs of workflows that encrypt; Kafka, unless given.
+    logger: takes what it has to say; structlog's loggers, unless given.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class KafkaHost:
         failed: Callable[[StreamwfError], None],
         deliver: Deliver | None = None,
         key_provider: KeyProvider | None = None,
+        logger: Logger | None = None,
     ) -> None:
         self.workflows = {workflow.name: workflow for workflow in workflows}
         self.settings = settings
@@ -80,14 +83,18 @@ class KafkaHost:
         self.max_record_bytes = settings.max_record_bytes
         self.partitions = settings.partitions
         self.data = DataDir(settings.data_dir)
-        self._keys = WorkerKeys(workflows, settings, key_provider)
+        self.logger: Logger = logger or structlog.get_logger("streamwf.worker")
+        self._shard_logger: Logger = logger or structlog.get_logger("streamwf.shard")
+        self._keys = WorkerKeys(workflows, settings, key_provider, self._shard_logger)
         self.vaults = self._keys.vaults
         self.tracing = OpenTelemetry(self.clock)
         self._topics = {name: Topics.of(name, settings) for name in self.workflows}
         self._may_start = may_start
         self._failed = failed
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
-        self._paces = Paces(self.clock, settings.partitions, logger.warning)
+        self._paces = Paces(self.clock, settings.partitions, self._shard_logger)
+        self._measures = {name: Measures() for name in self.workflows}
+        self._opening: dict[Held, OwnedShard] = {}
         self._owned: dict[Held, OwnedShard] = {}
         self._by_log: dict[TopicPartition, OwnedShard] = {}
         self._wanted: set[Held] = set()
@@ -96,14 +103,15 @@ class KafkaHost:
         self._appending: dict[OwnedShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._deliver = deliver or self.fold
-        self._gaps = Gaps(self._reread)
-        self._reader = LogReader(settings, self._deliver, busy=self._is_busy)
+        self._gaps = Gaps(self._reread, logger)
+        self._reader = LogReader(settings, self._deliver, busy=self._is_busy, logger=logger)
         self._offsets = OffsetReader(settings)
-        self._standbys = Standbys(settings)
+        self._standbys = Standbys(settings, logger)
         self._producer: AIOKafkaProducer | None = None
         self._meta: AIOKafkaConsumer | None = None
         self._stopping = False
         self._holding = False
+        self._context = copy_context()
 
     # ---- life cycle
 
@@ -192,14 +200,15 @@ class KafkaHost:
             await self._open(held)
         except Exception as error:
             # Whatever it was: a shard that nobody tries to open again would stand still.
-            logger.warning(
-                "shard_not_opened",
-                workflow=held[0],
-                shard=held[1],
-                error=repr(error),
-                exc_info=not isinstance(error, KafkaError),
-            )
+            self._warn("shard_not_opened", held, error)
             self._reopen_later(held)
+
+    def _warn(self, what: str, held: Held, error: Exception) -> None:
+        """Tell what went wrong with a shard; where it came from, if Kafka is not to blame."""
+        told: dict[str, Any] = {"workflow": held[0], "shard": held[1], "error": repr(error)}
+        if not isinstance(error, KafkaError):
+            told["exc_info"] = error
+        self.logger.warning(what, **told)
 
     async def _open(self, held: Held) -> None:
         name, partition = held
@@ -217,7 +226,10 @@ class KafkaHost:
             paces=self._paces,
             vaults=self.vaults,
             tracing=self.tracing,
+            measures=self._measures[name],
+            logger=self._shard_logger,
         )
+        self._opening[held] = owned
         assert self._meta is not None
         try:
             shard = await owned.open(self._meta)
@@ -229,6 +241,8 @@ class KafkaHost:
         except BaseException:
             await owned.close()
             raise
+        finally:
+            del self._opening[held]
         self._owned[held] = owned
         self._by_log[owned.log] = owned
         await self._follow_log()
@@ -240,7 +254,7 @@ class KafkaHost:
             await self._follow_log()
             await owned.close()
             self._keys.close(*held)
-            logger.info("shard_closed", workflow=held[0], shard=held[1])
+            self._shard_logger.info("shard_closed", workflow=held[0], shard=held[1])
 
     async def _follow_log(self) -> None:
         def position(owned: OwnedShard) -> Callable[[], int]:
@@ -299,7 +313,10 @@ class KafkaHost:
     def _on_wake(self, owned: OwnedShard) -> None:
         """A shard has something to append; unless it is at it, it begins."""
         if owned not in self._appending:
-            self._appending[owned] = asyncio.get_running_loop().create_task(self._append(owned))
+            # Not in the context of a step that has just ended: this is about no run.
+            self._appending[owned] = asyncio.get_running_loop().create_task(
+                self._append(owned), context=self._context.copy()
+            )
 
     async def _append(self, owned: OwnedShard) -> None:
         """Append what a shard hands out, until there is no more."""
@@ -317,7 +334,7 @@ class KafkaHost:
                     appends = []
                     await owned.send_asides(self._producer)
                 except KafkaError as error:
-                    logger.warning("append_failed", shard=owned.partition, error=repr(error))
+                    self._warn("append_failed", (owned.workflow.name, owned.partition), error)
                     owned.shard.return_appends(appends)
                     await asyncio.sleep(REOPEN)
         finally:
@@ -343,13 +360,7 @@ class KafkaHost:
             if owned.shard is None or not owned.shard.open:
                 return
             held = (owned.workflow.name, owned.partition)
-            logger.warning(
-                "checkpoint_failed",
-                workflow=held[0],
-                shard=held[1],
-                error=repr(error),
-                exc_info=not isinstance(error, KafkaError),
-            )
+            self._warn("checkpoint_failed", held, error)
             await owned.shard.close(0)
             self._by_log.pop(owned.log, None)
             self._reopen_later(held)
@@ -361,8 +372,8 @@ class KafkaHost:
             for shard in self._open_shards():
                 try:
                     shard.tick(now)
-                except Exception:
-                    logger.exception("tick_failed", shard=shard.partition)
+                except Exception as error:
+                    self._warn("tick_failed", (shard.workflow.name, shard.partition), error)
 
     def scan_timers(self) -> None:
         """Read what comes due next from the timer tables."""
@@ -387,6 +398,19 @@ class KafkaHost:
         held = (workflow, partition_of(foreign_id, self.settings.partitions))
         owned = self._owned.get(held)
         return owned.shard if owned is not None and owned.shard and owned.shard.open else None
+
+    def measures(self, workflow: str) -> Measures:
+        return self._measures[workflow]
+
+    def end(self, workflow: str, partition: int) -> int | None:
+        return self._reader.end(TopicPartition(self._topics[workflow].events, partition))
+
+    def opening(self, workflow: str) -> Mapping[int, int]:
+        return {
+            partition: owned.left_to_recover
+            for (name, partition), owned in self._opening.items()
+            if name == workflow
+        }
 
     async def append(self, workflow: str, event: Event) -> None:
         assert self._producer is not None
@@ -414,6 +438,9 @@ class KafkaHost:
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
         assert self._producer is not None
         topic = self._topics[workflow].dead_letters
+        self._measures[workflow].dead_letters += len(letters)
+        for letter in letters:
+            self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
         try:
             await bury(self._producer, topic, self.settings.partitions, letters)
         except KafkaError as error:

@@ -6,7 +6,7 @@ from typing import Any
 from streamwf.adapters.kafka.keys import KafkaKeys
 from streamwf.adapters.kafka.topics import ensure_keys
 from streamwf.definition import Workflow
-from streamwf.ports import KeyProvider
+from streamwf.ports import KeyProvider, Logger
 from streamwf.settings import Settings
 from streamwf.vaults import Vaults
 
@@ -19,13 +19,14 @@ class WorkerKeys:
         workflows: Sequence[Workflow[Any, Any]],
         settings: Settings,
         provider: KeyProvider | None,
+        logger: Logger | None,
     ) -> None:
         self._encrypting = [workflow.name for workflow in workflows if workflow.encrypt]
         self._settings = settings
-        kafka = KafkaKeys(settings)
+        kafka = KafkaKeys(settings, logger=logger)
         self._kafka = kafka if self._encrypting and provider is None else None
         keys = provider or kafka
-        self.vaults = Vaults(workflows, keys, settings.max_record_bytes, self._elsewhere)
+        self.vaults = Vaults(workflows, keys, settings.max_record_bytes, self._elsewhere, logger)
 
     async def start(self) -> None:
         """Raises BrokerUnreachable, PartitionMismatch, TopicRefused and KafkaError."""

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
@@ -22,13 +21,13 @@ from streamwf.definition import Workflow
 from streamwf.errors import LogShorterThanTables
 from streamwf.execute import Inner
 from streamwf.lanes import Paces
-from streamwf.ports import Clock, Tracing
+from streamwf.logs import short
+from streamwf.measures import Measures
+from streamwf.ports import Clock, Logger, Tracing
 from streamwf.settings import Settings
 from streamwf.shard import Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
 from streamwf.vaults import Vaults
-
-logger = structlog.get_logger("streamwf.shard")
 
 
 class OwnedShard:
@@ -36,8 +35,9 @@ class OwnedShard:
 
     may_start: whether a step may be started now; no longer once ownership is in doubt.
     wake: called when there is something to append. inner: what does the work of inner runs.
-    paces: what paces the steps of this worker. vaults: seal what leaves the shard. tracing: makes
-        spans of what is done.
+    paces: what paces the steps of this worker. vaults: seal what leaves the shard.
+    measures: where the shards of the workflow count. logger: takes what it has to say.
+    tracing: makes spans of what is done.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class OwnedShard:
         paces: Paces,
         vaults: Vaults,
         tracing: Tracing,
+        measures: Measures,
+        logger: Logger,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -72,6 +74,8 @@ class OwnedShard:
         self._paces = paces
         self._vaults = vaults
         self._tracing = tracing
+        self._measures = measures
+        self._logger = logger
         self._changelog = Changelog(self.topics.changelog, partition, settings)
         self._turn = asyncio.Lock()
 
@@ -90,7 +94,7 @@ class OwnedShard:
                 topic=self.topics.events, partition=self.partition, end=end, position=position
             )
         if position < begin:
-            logger.warning("log_begins_late", **self._named(), position=position, begin=begin)
+            self._logger.warning("log_begins_late", **self._named(), position=position, begin=begin)
         self.shard = Shard(
             self.workflow,
             self.partition,
@@ -105,11 +109,18 @@ class OwnedShard:
             inner=self._inner,
             paces=self._paces,
             vault=self._vaults.of(self.workflow.name),
-            tell=logger.info,
+            measures=self._measures,
+            logger=self._logger,
+            log_objects=self._settings.log_objects,
             tracing=self._tracing,
         )
-        logger.info("shard_opened", **self._named(), position=position, end=end)
+        self._logger.info("shard_opened", **self._named(), position=position, end=end)
         return self.shard
+
+    @property
+    def left_to_recover(self) -> int:
+        """How many records of the changelog are still to be read for the table."""
+        return self._changelog.left
 
     def _misplaced(self, foreign_id: str) -> bool:
         return partition_of(foreign_id, self._settings.partitions) != self.partition
@@ -190,7 +201,8 @@ class OwnedShard:
         """Put what can't be used into the dead letters, with the reason. Raises KafkaError."""
         for aside in asides:
             record = (aside.key, aside.value)
-            logger.warning("dead_letter", **self._named(), offset=aside.offset, reason=aside.reason)
+            place = {**self._named(), "offset": aside.offset}
+            self._logger.warning("dead_letter", **place, reason=short(aside.reason))
             headers = [
                 ("reason", aside.reason.encode()),
                 ("topic", self.topics.events.encode()),

@@ -9,18 +9,20 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from streamwf.adapters.kafka.reader import LogReader
+from streamwf.ports import Logger
 from streamwf.settings import Settings
 from streamwf.tables.changelog import ChangelogRecord, Recovery, StaleTable
 from streamwf.tables.runs import RunsTable
 
-logger = structlog.get_logger("streamwf.standby")
+_logger: Logger = structlog.get_logger("streamwf.standby")
 
 
 class Standbys:
     """Follows changelogs into tables, so that a takeover has little left to read."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._reader = LogReader(settings, self._apply, committed=True)
+    def __init__(self, settings: Settings, logger: Logger | None = None) -> None:
+        self._logger = logger or _logger
+        self._reader = LogReader(settings, self._apply, committed=True, logger=logger)
         self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
@@ -46,7 +48,7 @@ class Standbys:
             recovery.apply([ChangelogRecord(r.offset, r.key or b"", r.value) for r in records])
         except StaleTable:
             # Whoever takes over from here reads the new changelog from its beginning.
-            logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
+            self._logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
             self._tables[partition].wipe()
             del self._recoveries[partition]
 

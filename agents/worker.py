@@ -7,14 +7,12 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 import uvloop
 
 from streamwf.agents.app import WorkflowApp, faust_app
 from streamwf.definition import Workflow
+from streamwf.ports import Logger
 from streamwf.settings import Settings
-
-logger = structlog.get_logger("streamwf.worker")
 
 #: Seconds that a stop may take beyond what steps in progress get.
 PATIENCE = 15.0
@@ -23,8 +21,10 @@ PATIENCE = 15.0
 YOUNG = 50_000
 
 
-def run_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+def run_worker(
+    workflows: Sequence[Workflow[Any, Any]], settings: Settings, logger: Logger | None = None
+) -> None:
+    """Run a worker until SIGTERM or SIGINT. logger: takes what it logs; structlog, unless given.
 
     Raises StreamwfError for what a person has to mend: no broker, a topic with other partitions,
     a data directory in use, live runs in a status that is gone.
@@ -33,12 +33,14 @@ def run_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settings) -> N
     # every 700 of them: a tenth of the time and the longest pauses went into that.
     gc.freeze()
     gc.set_threshold(YOUNG)
-    uvloop.run(serve_worker(workflows, settings))
+    uvloop.run(serve_worker(workflows, settings, logger))
 
 
-async def serve_worker(workflows: Sequence[Workflow[Any, Any]], settings: Settings) -> None:
+async def serve_worker(
+    workflows: Sequence[Workflow[Any, Any]], settings: Settings, logger: Logger | None = None
+) -> None:
     """The same on a loop that runs already."""
-    app = faust_app(*workflows, settings=settings)
+    app = faust_app(*workflows, settings=settings, logger=logger)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +73,7 @@ async def _stopped(app: WorkflowApp) -> None:
     stopping = asyncio.ensure_future(app.stop())
     patience = app.settings.shutdown_grace.total_seconds() + PATIENCE
     if not (await asyncio.wait({stopping}, timeout=patience))[0]:
-        logger.warning("faust_does_not_stop", seconds=patience)
+        app.host.logger.warning("faust_does_not_stop", seconds=patience)
         os._exit(0 if app.fatal is None else 1)
     await stopping
 

@@ -4,9 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+from streamwf.adapters.described import METRICS
 from streamwf.cli.options import told as told_default
 from streamwf.record import LIVE, TRANSITIONS, State
 from streamwf.settings import Settings
+
+BLANK = "\n\n"
 
 HERE = Path(__file__).parent
 
@@ -80,7 +83,23 @@ def features() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"features.md": features, "life-cycle.md": life_cycle, "settings.md": settings}
+def metrics() -> str:
+    """The page on metrics, with every metric in its table."""
+    head = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+    before, _, rest = (HERE / "metrics.md").read_text().partition(head)
+    rows = ""
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows += f"| `{metric.name}` | {metric.type} | {labels} | {metric.meaning} |\n"
+    return f"{before}{head}{rows}\n{rest.partition(BLANK)[2]}"
+
+
+PAGES = {
+    "features.md": features,
+    "life-cycle.md": life_cycle,
+    "metrics.md": metrics,
+    "settings.md": settings,
+}
 
 
 def main() -> None:

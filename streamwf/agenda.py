@@ -46,6 +46,13 @@ def entries(record: Record) -> tuple[Entry, ...]:
     return (*step, *_beside(record))
 
 
+def timers_of(record: Record) -> int:
+    """How many timeouts of a run wait for their time, or to be answered."""
+    if not record.timers or record.kind:
+        return 0
+    return len(record.timers) if record.state in (_RUNNING, _INITIATED) else 0
+
+
 def _at_rest(record: Record) -> Iterator[Entry]:
     """What is due of a run that is paused or has ended."""
     state = record.state

@@ -25,9 +25,10 @@ async def call(handler: Handler[Any, Any], threads: ThreadPoolExecutor | None, *
         async with asyncio.timeout(seconds) as deadline:
             if handler.is_async:
                 return await cast("Awaitable[Any]", handler.function(*given))
-            loop = asyncio.get_running_loop()
+            loop, context = asyncio.get_running_loop(), copy_context()
+            # So that what is logged there says what it is about.
             result = await loop.run_in_executor(
-                threads, partial(copy_context().run, _in_thread, handler.function, *given)
+                threads, partial(context.run, _in_thread, handler.function, *given)
             )
             # A plain function may hand back the coroutine of an async one that it wraps.
             if inspect.isawaitable(result):

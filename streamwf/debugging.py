@@ -1,72 +1,89 @@
-"""Telling what happens to the runs of a workflow that is debugged, and never what they carry."""
+"""Telling what happens to the runs of a workflow that is debugged, and what they carry only if that
+is asked for."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+from pydantic_core import from_json
+
 from .agenda import Kind
 from .definition import Workflow
 from .events import Event
+from .logs import Fields, Naming
+from .ports import Logger
 from .record import MAIL, Record
 from .verdict import Verdict
-
-#: Called with the name of what happened, and with what is known of it.
-Tell: TypeAlias = Callable[..., None]
 
 RunJob: TypeAlias = Callable[[Record, Kind, str], Awaitable[Event]]
 
 
 class Debugging:
-    """Tells what happens in one shard of a workflow."""
+    """Tells what happens in one shard of a workflow. objects: also what its runs carry."""
 
-    def __init__(self, tell: Tell, workflow: Workflow[Any, Any], shard: int) -> None:
-        self._tell = tell
+    def __init__(
+        self, logger: Logger, workflow: Workflow[Any, Any], naming: Naming, objects: bool
+    ) -> None:
+        self._tell = logger.info
         self._workflow = workflow
-        self._where = {"workflow": workflow.name, "shard": shard}
+        self._naming = naming
+        # What is sealed would say nothing.
+        self._objects = objects and not workflow.encrypt
 
     def judged(self, event: Event, verdict: Verdict, record: Record | None) -> None:
         """An event has changed a run, or was refused. record: the run as it is now."""
         what = "run_changed" if verdict is Verdict.ACCEPTED else "event_refused"
         if record is None:
-            told = {"foreign_id": event.subject, "run_id": event.runid, "status": event.status}
-            if event.kind in MAIL:
-                del told["foreign_id"]
-            self._tell(what, **self._where, **told, type=event.type, verdict=str(verdict))
+            told = self._of_event(event)
         else:
-            self._tell(what, **self._of(record), type=event.type, verdict=str(verdict))
+            told = self._naming.run(record, traceparent=event.traceparent)
+            if self._objects and not record.kind:
+                told["object"] = self._carried(record)
+        self._tell(what, **told, type=event.type, verdict=str(verdict))
 
     def set_aside(self, offset: int) -> None:
         """A record of the log is no event, or one that nobody can use."""
-        self._tell("record_set_aside", **self._where, offset=offset)
+        self._tell("record_set_aside", **self._naming.shard, offset=offset)
 
     def watching(self, run_job: RunJob) -> RunJob:
         """Does jobs as `run_job` does."""
 
         async def watched(record: Record, kind: Kind, name: str) -> Event:
-            told = {**self._of(record), "job": str(kind), "job_name": name}
+            told = {**self._naming.run(record, kind), "job": str(kind), "job_name": name}
             self._tell("job_begun", **told)
             event = await run_job(record, kind, name)
-            self._tell("job_ended", **told, type=event.type, attempt=event.attempt)
+            ended = {"type": event.type, "attempt": event.attempt}
+            if event.errortype:
+                ended["error"] = event.errortype
+            self._tell("job_ended", **told | self._naming.trace(event.traceparent), **ended)
             return event
 
         return watched
 
-    def _of(self, record: Record) -> dict[str, Any]:
+    def _of_event(self, event: Event) -> Fields:
+        """An event that has met no run."""
         told = {
-            **self._where,
-            "foreign_id": record.foreign_id,
-            "run_id": record.run_id,
-            "status": record.status if record.kind else self._workflow.current(record.status),
-            "state": str(record.state),
-            "version": record.version,
+            **self._naming.shard,
+            "run_id": event.runid,
+            "status": event.status,
+            "role": self._naming.role(event.kind or event.status),
+            **self._naming.trace(event.traceparent),
         }
-        if record.kind:
-            told["kind"] = record.kind
-        if record.kind in MAIL:
-            # It may hold a value of an object.
-            del told["foreign_id"]
-        return told
+        return told if event.kind in MAIL else {**told, "foreign_id": event.subject}
+
+    def _carried(self, record: Record) -> Any:
+        objects, data = self._workflow.objects, bytes(record.object)
+        if objects.masks:
+            return objects.masked(data)
+        try:
+            return from_json(data)
+        except ValueError:
+            return data.decode("utf-8", "replace")
 
 
-def debugging(tell: Tell | None, workflow: Workflow[Any, Any], shard: int) -> Debugging | None:
+def debugging(
+    logger: Logger | None, workflow: Workflow[Any, Any], naming: Naming, objects: bool
+) -> Debugging | None:
     """None if the workflow is not debugged, or nobody listens."""
-    return Debugging(tell, workflow, shard) if tell is not None and workflow.debug else None
+    if logger is None or not workflow.debug:
+        return None
+    return Debugging(logger, workflow, naming, objects)

@@ -11,18 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
 from .agenda import Kind, entries
 from .debugging import Debugging, RunJob
 from .declared import Step
-from .events import Event
+from .events import Event, trace_id_of
 from .execute import Executor
-from .lanes import Lane, Pace, Paces, RunQueue
+from .lanes import Lane, Paces, RunQueue
+from .logs import at_work
+from .measures import Measures
 from .pacing import Held
 from .ports import Tracing
 from .record import Record, State
-from .telling import as_it_is
 
 #: How many jobs a runner does before others on the loop have their turn.
 TURN = 200
@@ -37,6 +39,9 @@ INNER_PARALLEL = 1_000
 _STEP, _HOOK = Kind.STEP, Kind.HOOK
 _AT_WORK = (State.RUNNING, State.INITIATED)
 
+#: The lane of runs at a status that the workflow does not have. No status has such a name.
+UNKNOWN = "(unknown)"
+
 #: The basis of hooks: they tell of a change that has been, whatever has come since.
 _WHATEVER = -1
 
@@ -47,7 +52,8 @@ class Dispatcher:
     result: what to do with an event, called on the loop. recheck: called with a run whose job had
     to stand back for an earlier one that has now ended. may_start: asked before each job; while it
     says no, jobs wait until `go_on`. lookup: gives a run by its id. paces: those of the process.
-    debugging: told of each job, if there is one. tracing: makes a span of each, if there is one.
+    measures: where jobs are counted. debugging: told of each job, if there is one. tracing: makes
+        a span of each, if there is one.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Dispatcher:
         shard: int,
         lookup: Callable[[str], Record | None],
         paces: Paces,
+        measures: Measures,
         debugging: Debugging | None = None,
         tracing: Tracing | None = None,
     ) -> None:
@@ -77,6 +84,8 @@ class Dispatcher:
         self._shard = shard
         self._lookup = lookup
         self._paces = paces
+        self._naming = paces.naming(self._workflow, shard)
+        self._measures = measures
         self._lanes: dict[str, Lane] = {}
         # By the statuses that records have, which may be former names or none.
         self._by_status: dict[str, Lane] = {}
@@ -209,10 +218,9 @@ class Dispatcher:
         tried = (record.run_id, _STEP, "") in self._busy
         return None if tried or record.due_at >= held.until else held.until
 
-    def late(self) -> dict[str, int]:
-        """How many steps started later than their `lag_alert` allows, by status."""
-        lanes = self._lanes.items()
-        return {status: lane.pace.late for status, lane in lanes if lane.pace and lane.pace.late}
+    def due(self, kind: Kind) -> set[tuple[str, str]]:
+        """What of a kind, but for steps, is due and not answered yet: (run id, name)."""
+        return {(run_id, name) for run_id, offered, name in self._others if offered is kind}
 
     def _held_back(self) -> list[Lane]:
         return [lane for lane in self._lanes.values() if lane.queue and lane.held_back]
@@ -248,7 +256,7 @@ class Dispatcher:
         """The lane of what is no step of a status. No status has such a name."""
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = Lane(limit, deque())
+            lane = self._lanes[name] = Lane(limit, deque(), self._measures.durations_of(name))
         return lane
 
     def _status_lane(self, status: str) -> Lane:
@@ -256,35 +264,37 @@ class Dispatcher:
         lane = self._lanes.get(name)
         if lane is None:
             step = self._workflow.steps.get(name)
-            lane = Lane(PARALLEL, deque()) if step is None else self._lane_of(step)
-            self._lanes[name] = lane
+            if step is None:
+                # Anyone may ask for a start at whatever they make up: all of that is one lane's.
+                return self._lane(UNKNOWN, PARALLEL)
+            lane = self._lanes[name] = self._lane_of(step)
         self._by_status[status] = lane
         return lane
 
     def _lane_of(self, step: Step[Any, Any]) -> Lane:
-        pace = self._paces.of(self._workflow, step, self._shard)
+        took = self._measures.durations_of(step.status.name)
+        pace = self._paces.of(self._workflow, step, self._shard, self._measures)
         if step.rate is None and step.breaker is None and step.priority is None:
-            return Lane(step.parallel, deque(), pace)
-        return Lane(step.parallel, RunQueue(self._lookup, self._rank_of(step)), pace)
+            return Lane(step.parallel, deque(), took, pace)
+        return Lane(step.parallel, RunQueue(self._lookup, self._rank_of(step)), took, pace)
 
     def _rank_of(self, step: Step[Any, Any]) -> Callable[[Record], int]:
-        priority, warn = step.priority, self._paces.warner(self._workflow, step)
+        priority = step.priority
         if priority is None:
             return lambda _: 0
-
-        def told(what: str, record: Record, **text: str) -> None:
-            redaction = self._executor.results.redaction(record)
-            of = as_it_is if redaction is None else redaction.of
-            warn(what, run_id=record.run_id, **{name: of(said) for name, said in text.items()})
 
         def rank(record: Record) -> int:
             try:
                 found = priority(self._executor.run(record))
                 if isinstance(found, int):
                     return found
-                told("priority_is_no_number", record, priority=repr(found))
+                self._paces.warn(
+                    "priority_is_no_number", self._naming, record, found=type(found).__name__
+                )
             except Exception as error:
-                told("priority_failed", record, error=repr(error))
+                # Its message may hold something of the object.
+                error_type = type(error).__name__
+                self._paces.warn("priority_failed", self._naming, record, error=error_type)
             return 0
 
         return rank
@@ -305,10 +315,10 @@ class Dispatcher:
             self._start(lane)
 
     async def _run(self, lane: Lane) -> None:
-        loop = asyncio.get_running_loop()
+        loop, naming = asyncio.get_running_loop(), self._naming
         may_start, queue, pace = self._may_start, lane.queue, lane.pace
         lane.starting = False
-        turn = 0
+        turn, before = 0, perf_counter()
         try:
             while queue and (may_start is None or may_start()) and (pace is None or pace.free):
                 job = queue.popleft()
@@ -320,30 +330,59 @@ class Dispatcher:
                     record, kind, name = job
                     basis = _WHATEVER if kind is _HOOK else record.version - record.lag
                     if self._offered(record, kind, name) == basis:
-                        await self._do(record, kind, name, pace)
+                        at_work.set((naming, record, kind))
+                        before = await self._do(record, kind, name, lane, before)
                 turn += 1
                 if turn % TURN == 0:
                     await asyncio.sleep(0)
+                    before = perf_counter()
         finally:
             lane.runners -= 1
 
-    async def _do(self, record: Record, kind: Kind, name: str, pace: Pace | None) -> None:
+    async def _do(
+        self, record: Record, kind: Kind, name: str, lane: Lane, begun_at: float
+    ) -> float:
+        """begun_at, and what is returned: when the job began and ended, by the machine's clock.
+
+        The end of one job is the beginning of the next: to look at the clock costs as much as all
+        else that is measured.
+        """
         key = (record.run_id, kind, name)
-        busy = self._busy
+        busy, pace = self._busy, lane.pace
         if key in busy:
             newer = record.version if kind is _HOOK else record.version - record.lag
             self._standing_back[key] = newer
-            return
+            return begun_at
         busy.add(key)
         try:
             job = self._run_job(record, kind, name)
             event = await (job if pace is None else pace.run(record, job))
         finally:
             busy.discard(key)
+        ended_at = perf_counter()
+        lane.took.observe(ended_at - begun_at)
+        if event.errortype or event.traceparent:
+            self._measure(record, kind, event, lane, ended_at - begun_at)
         self._result(record, event)
         if self._standing_back and self._standing_back.pop(key, -1) > event.version:
             self._forget(record, kind, name)
             self._recheck(record)
+        return ended_at
+
+    def _measure(
+        self, record: Record, kind: Kind, event: Event, lane: Lane, seconds: float
+    ) -> None:
+        """Note what is not so of every job: an error, and the trace that it is of."""
+        trace_id = trace_id_of(event.traceparent)
+        if trace_id:
+            lane.took.exemplify(trace_id, seconds, event.time)
+        if event.errortype:
+            status = f"({record.kind})" if record.kind else self._workflow.current(record.status)
+            if not record.kind and status not in self._workflow.status_type.__members__:
+                status = UNKNOWN
+            self._measures.failed(status, kind, event.errortype)
+            told = {"job": str(kind), "attempt": event.attempt, "error": event.errortype}
+            self._paces.warn("job_failed", self._naming, record, kind, **told, type=event.type)
 
     def _forget(self, record: Record, kind: Kind, name: str) -> None:
         if kind is _STEP:

@@ -5,7 +5,6 @@ It drives the same shards as the Kafka host does; its log is a list.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,16 +19,16 @@ from .execute import SystemClock
 from .gateway import LocalGateway
 from .inner import inner_of
 from .lanes import Paces
+from .logs import StandardLogger, letter_fields, short
+from .measures import Measures
 from .operations import Operations
-from .ports import Clock, KeyProvider, Letter, Tracing
+from .ports import Clock, KeyProvider, Letter, Logger, Tracing
 from .record import FIRST_KEY, Record
 from .settings import load
 from .shard import Aside, Limits, Shard
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
 from .vaults import Vaults
-
-logger = logging.getLogger("streamwf.shard")
 
 #: How many events are folded before others on the loop have their turn.
 BATCH = 500
@@ -75,6 +74,8 @@ class EmbeddedHost:
     logs: those of a former host, which is stopped: its runs go on here, by the definitions that
         are given now.
     key_provider: has the keys of the runs of workflows that encrypt; in memory, unless given.
+    logger: takes what it has to say; the standard library, unless given. log_objects: whether the
+        lines of a workflow that is debugged tell what its runs carry.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class EmbeddedHost:
         threads: int = 64,
         logs: Mapping[str, MemoryLog] | None = None,
         key_provider: KeyProvider | None = None,
+        logger: Logger | None = None,
+        log_objects: bool = False,
     ) -> None:
         for workflow in workflows:
             workflow.validate()
@@ -93,7 +96,11 @@ class EmbeddedHost:
         self.max_record_bytes = max_record_bytes
         self.partitions = 1
         self.key_provider = key_provider or MemoryKeys()
-        self.vaults = Vaults(workflows, self.key_provider, max_record_bytes, _nothing_elsewhere)
+        self.logger = logger or StandardLogger("streamwf.shard")
+        self.log_objects = log_objects
+        self.vaults = Vaults(
+            workflows, self.key_provider, max_record_bytes, _nothing_elsewhere, self.logger
+        )
         former = {name: (logs or {}).get(name, MemoryLog()) for name in self.workflows}
         self.logs = {
             name: MemoryLog([*log.records], [*log.dead_letters], log.told)
@@ -101,7 +108,8 @@ class EmbeddedHost:
         }
         self.tracing = _tracing(self.clock)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
-        self._paces = Paces(self.clock, warn=_warn)
+        self._paces = Paces(self.clock, logger=self.logger)
+        self._measures = {name: Measures() for name in self.workflows}
         self._shards: dict[str, Shard] = {}
         self._tables: dict[str, MemoryTable] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,7 +135,9 @@ class EmbeddedHost:
                 inner=inner_of(self, workflow),
                 paces=self._paces,
                 vault=self.vaults.of(name),
-                tell=_tell,
+                measures=self._measures[name],
+                logger=self.logger,
+                log_objects=self.log_objects,
                 tracing=self.tracing,
             )
             shard.fold(log.records)
@@ -176,6 +186,8 @@ class EmbeddedHost:
             else:
                 reason = aside.reason or f"there is no workflow {aside.workflow!r} here"
                 log.dead_letters.append((aside, reason))
+                place = {"workflow": name, "shard": shard.partition, "offset": aside.offset}
+                self.logger.warning("dead_letter", **place, reason=short(reason))
         await self.vaults.sent(name, asides)
 
     async def _tick(self) -> None:
@@ -203,6 +215,16 @@ class EmbeddedHost:
     def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
         return self._shards.get(workflow)
 
+    def measures(self, workflow: str) -> Measures:
+        return self._measures[workflow]
+
+    def end(self, workflow: str, partition: int) -> int | None:
+        return len(self.logs[workflow].records)
+
+    def opening(self, workflow: str) -> Mapping[int, int]:
+        """None: its tables are made from the logs at once."""
+        return {}
+
     async def append(self, workflow: str, event: Event) -> None:
         sealed = await self.vaults.sealed(workflow, event)
         now_ms = int(self.clock.now().timestamp() * 1000)
@@ -214,6 +236,9 @@ class EmbeddedHost:
             log.append(event.subject.encode(), encode_event(event), now_ms)
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+        self._measures[workflow].dead_letters += len(letters)
+        for letter in letters:
+            self.logger.warning("dead_letter", **letter_fields(workflow, letter))
         self.logs[workflow].dead_letters += [(letter, letter.reason) for letter in letters]
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
@@ -272,14 +297,6 @@ def _tracing(clock: Clock) -> Tracing:
     return OpenTelemetry(clock)
 
 
-def _warn(what: str, **told: Any) -> None:
-    logger.warning(what, extra=told)
-
-
-def _tell(what: str, **told: Any) -> None:
-    logger.info(what, extra=told)
-
-
 def differences(
     live: Iterable[tuple[str, object]], folded: Iterable[tuple[str, object]]
 ) -> list[tuple[str, object, object]]:
@@ -302,14 +319,25 @@ async def embedded(
     *workflows: Workflow[Any, Any],
     clock: Clock | None = None,
     key_provider: KeyProvider | None = None,
+    logger: Logger | None = None,
+    log_objects: bool = False,
 ) -> AsyncIterator[EmbeddedApp]:
     """Run workflows in this process, in memory, until the block ends.
 
     key_provider: has the keys of the runs of workflows that encrypt; in memory, unless given.
+    logger: takes what is logged, like one of structlog's; the standard library, unless given.
+    log_objects: whether the lines of a workflow that is debugged tell what its runs carry. Fields
+        that are masked stay so.
 
     Raises InvalidDefinition.
     """
-    host = EmbeddedHost(*workflows, clock=clock, key_provider=key_provider)
+    host = EmbeddedHost(
+        *workflows,
+        clock=clock,
+        key_provider=key_provider,
+        logger=logger,
+        log_objects=log_objects,
+    )
     await host.start()
     try:
         yield EmbeddedApp(host, Client(LocalGateway(Operations(host))))

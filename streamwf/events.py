@@ -331,6 +331,15 @@ def _instant(timestamp_ms: int) -> datetime:
         raise UnreadableRecord(why=f"its timestamp {timestamp_ms} is no time: {error}") from error
 
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The id of the trace that a W3C `traceparent` names; empty if it names none."""
+    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    return found[1] if found else ""
+
+
 def object_of(event: Event) -> msgspec.Raw | None:
     """What a run carries after an event; None if the event changes nothing of it."""
     carries = event.type in RESULTS or event.type in (TRIGGER, CHANGE)

@@ -15,9 +15,11 @@ from .agenda import Kind
 from .declared import Step
 from .definition import Workflow
 from .events import CANCELLED, MOVED, PAUSED, REPEATED, SKIPPED, Event
+from .logs import Naming
+from .measures import Histogram, Measures
 from .objects import SEALED_TEXT
 from .pacing import Allowance, Circuit, Held
-from .ports import Clock
+from .ports import Clock, Logger
 from .record import Record
 
 #: How long a step that was warned of is not warned of again.
@@ -28,9 +30,6 @@ RAN = frozenset({MOVED, REPEATED, SKIPPED, PAUSED, CANCELLED})
 
 #: What to do for a run: its step, the timer of that name, its resumption and so on.
 Job: TypeAlias = tuple[Record, Kind, str]
-
-#: Called with the name of what happened, and with what is known of it.
-Warn: TypeAlias = Callable[..., None]
 
 
 def basis(record: Record) -> int:
@@ -77,7 +76,7 @@ class RunQueue:
 
 
 class Pace:
-    """What one shard's lane of a step goes by. late: how many started later than they may."""
+    """What one shard's lane of a step goes by. late: called for each that started too late."""
 
     def __init__(
         self,
@@ -85,14 +84,13 @@ class Pace:
         allowance: Allowance | None,
         circuit: Circuit | None,
         lag_alert: timedelta | None,
-        warn: Warn,
+        late: Callable[[Record, timedelta], None],
     ) -> None:
-        self.late = 0
+        self._late = late
         self._clock = clock
         self._allowance = allowance
         self._circuit = circuit
         self._lag_alert = lag_alert
-        self._warn = warn
 
     @property
     def free(self) -> bool:
@@ -135,8 +133,7 @@ class Pace:
             return
         lag = now - record.due_at
         if lag > self._lag_alert:
-            self.late += 1
-            self._warn("step_late", run_id=record.run_id, seconds=lag.total_seconds())
+            self._late(record, lag)
 
 
 def _reason(event: Event) -> str:
@@ -146,13 +143,23 @@ def _reason(event: Event) -> str:
 
 
 class Lane:
-    """Where jobs wait for a runner. limit: how many run at once. pace: what it goes by, if any."""
+    """Where jobs wait for a runner. limit: how many run at once. took: how long they have taken.
 
-    __slots__ = ("limit", "pace", "queue", "runners", "starting")
+    pace: what it goes by, if any.
+    """
 
-    def __init__(self, limit: int, queue: deque[Job] | RunQueue, pace: Pace | None = None) -> None:
+    __slots__ = ("limit", "pace", "queue", "runners", "starting", "took")
+
+    def __init__(
+        self,
+        limit: int,
+        queue: deque[Job] | RunQueue,
+        took: Histogram,
+        pace: Pace | None = None,
+    ) -> None:
         self.limit = limit
         self.queue = queue
+        self.took = took
         self.pace = pace
         self.runners = 0
         self.starting = False
@@ -171,26 +178,38 @@ class Paces:
     """What paces the steps of a process: its shards share the breakers, and what was warned of.
 
     shards: how many shards each workflow has, here and elsewhere.
-    warn: tells people of something, at most once a minute for each step.
+    logger: takes what people are told, at most once a minute for each step.
     """
 
-    def __init__(self, clock: Clock, shards: int = 1, warn: Warn | None = None) -> None:
+    def __init__(self, clock: Clock, shards: int = 1, logger: Logger | None = None) -> None:
         self._clock = clock
         self._shards = shards
-        self._warn = warn
+        self._logger = logger
         self._circuits: dict[tuple[str, str], Circuit] = {}
         self._warned: dict[tuple[str, str, str], datetime] = {}
 
-    def of(self, workflow: Workflow[Any, Any], step: Step[Any, Any], shard: int) -> Pace | None:
+    def naming(self, workflow: Workflow[Any, Any], shard: int) -> Naming:
+        """What names the runs of a shard."""
+        return Naming(workflow, shard, self._shards, self._logger)
+
+    def of(
+        self, workflow: Workflow[Any, Any], step: Step[Any, Any], shard: int, measures: Measures
+    ) -> Pace | None:
         """What paces a step in a shard; None if nothing does."""
         if step.rate is None and step.breaker is None and step.lag_alert is None:
             return None
+        naming, status = self.naming(workflow, shard), step.status.name
+
+        def late(record: Record, lag: timedelta) -> None:
+            measures.late[status] += 1
+            self.warn("step_late", naming, record, seconds=lag.total_seconds())
+
         return Pace(
             self._clock,
             None if step.rate is None else step.rate.share(shard, self._shards),
             self._circuit(workflow.name, step),
             step.lag_alert,
-            self.warner(workflow, step),
+            late,
         )
 
     def _circuit(self, workflow: str, step: Step[Any, Any]) -> Circuit | None:
@@ -211,20 +230,18 @@ class Paces:
 
     def tell(self, what: str, **told: Any) -> None:
         """Warn of something that no step is to blame for."""
-        if self._warn is not None:
-            self._warn(what, **told)
+        if self._logger is not None:
+            self._logger.warning(what, **told)
 
-    def warner(self, workflow: Workflow[Any, Any], step: Step[Any, Any]) -> Warn:
-        """What to tell of a step by."""
-        name, status = workflow.name, step.status.name
-
-        def warn(what: str, **told: Any) -> None:
-            if self._warn is None:
-                return
-            now = self._clock.now()
-            before = self._warned.get((what, name, status))
-            if before is None or not before <= now < before + QUIET:
-                self._warned[what, name, status] = now
-                self._warn(what, workflow=name, status=status, **told)
-
-        return warn
+    def warn(
+        self, what: str, naming: Naming, record: Record, kind: Kind = Kind.STEP, **told: Any
+    ) -> None:
+        """Warn of what a run has met with. kind: of what was done for it."""
+        if self._logger is None:
+            return
+        fields = naming.run(record, kind)
+        step = (what, fields["workflow"], fields["status"])
+        now, before = self._clock.now(), self._warned.get(step)
+        if before is None or not before <= now < before + QUIET:
+            self._warned[step] = now
+            self._logger.warning(what, **fields, **told)

@@ -33,7 +33,8 @@ from .lists import (
     selections,
 )
 from .masked_views import events_for_who_asks, for_who_asks
-from .ports import Clock, Letter, Tracing
+from .measures import Measures
+from .ports import Clock, Letter, Logger, Tracing
 from .record import DELETED, LIVE, Record, State
 from .shard import Shard
 from .vaults import Vaults
@@ -72,6 +73,10 @@ class Host(Protocol):
     @property
     def tracing(self) -> Tracing: ...
     @property
+    def logger(self) -> Logger:
+        """Takes what the host has to say."""
+
+    @property
     def brokers(self) -> str:
         """Where Kafka is: that of the topics, or else that of the settings."""
 
@@ -80,6 +85,16 @@ class Host(Protocol):
 
     def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
         """The shard of a foreign id, if this process owns it."""
+
+    def measures(self, workflow: str) -> Measures:
+        """What the shards of a workflow have counted in this process."""
+
+    def end(self, workflow: str, partition: int) -> int | None:
+        """The end of a log that is read here, as far as is known: the offset of the next event."""
+
+    def opening(self, workflow: str) -> Mapping[int, int]:
+        """The shards that are being opened, and how many records of the changelog each has still
+        to read for its table."""
 
     async def append(self, workflow: str, event: Event) -> None:
         """Return once the event is in the log; sealed, if the workflow encrypts."""

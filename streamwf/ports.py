@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .events import Event
 from .record import Record, Trace
@@ -16,6 +16,20 @@ class Clock(Protocol):
     """The time, in UTC. Real, or stepped by tests."""
 
     def now(self) -> datetime: ...
+
+
+class Logger(Protocol):
+    """Takes the lines that a host logs: the name of what happened, and what is known of it.
+
+    Called on the event loop, in the midst of work: it must neither wait for anything nor raise.
+    `exc_info`, if it is among the fields, is an exception whose traceback belongs to the line.
+    structlog's loggers are of this kind.
+    """
+
+    def debug(self, event: str, /, **fields: Any) -> None: ...
+    def info(self, event: str, /, **fields: Any) -> None: ...
+    def warning(self, event: str, /, **fields: Any) -> None: ...
+    def error(self, event: str, /, **fields: Any) -> None: ...
 
 
 class LogRecord(Protocol):
@@ -90,6 +104,9 @@ class ShardTable(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """How many runs there are by (status, state)."""
+
+    def timers(self) -> Mapping[str, int]:
+        """How many timeouts wait to be answered, by the status of their runs."""
 
 
 class Tracing(Protocol):

@@ -6,39 +6,13 @@ holding its roles.
 
 from collections import Counter
 from collections.abc import Iterator
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any
 
-from .agenda import Kind
 from .definition import Workflow
+from .naming import PROCESSES, Process, role_name
 from .shard import Shard
 from .views import RoleHealth, RoleView
-
-
-class Process(StrEnum):
-    """What a role does at a status."""
-
-    CONSUMER = "consumer"
-    TIMEOUT = "timeout-consumer"
-    CALLBACK = "callback-consumer"
-
-
-_PROCESSES = {
-    Kind.STEP: Process.CONSUMER,
-    Kind.TIMER: Process.TIMEOUT,
-    Kind.CALL: Process.CALLBACK,
-}
-
-
-def role_name(workflow: str, status: Enum, process: str, shard: int, shards: int) -> str:
-    """`{workflow}-{status}-{process}-{shard}-of-{shards}`, lower case, spaces as `_`.
-
-    A status is called by its value if that is a text or a number, else by its name. shard: counted
-    from 1.
-    """
-    told = status.value if isinstance(status, str | int) else status.name
-    name = f"{workflow}-{told}-{process}-{shard}-of-{shards}"
-    return name.lower().replace(" ", "_")
 
 
 def roles_of(shard: Shard, shards: int) -> Iterator[RoleView]:
@@ -76,9 +50,9 @@ def _roles(workflow: Workflow[Any, Any]) -> Iterator[tuple[Enum, Process]]:
 def _running(shard: Shard) -> Counter[tuple[str, Process]]:
     found: Counter[tuple[str, Process]] = Counter()
     for run_id, kind in shard.dispatcher.in_progress():
-        record = shard.lookup(run_id) if kind in _PROCESSES else None
+        record = shard.lookup(run_id) if kind in PROCESSES else None
         if record is not None and not record.kind:
-            found[shard.workflow.current(record.status), _PROCESSES[kind]] += 1
+            found[shard.workflow.current(record.status), PROCESSES[kind]] += 1
     return found
 
 

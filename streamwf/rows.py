@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
+from .agenda import timers_of
 from .ports import Change, Checkpoint, ShardTable
 from .record import MAILBOX, SEPARATOR, Record, row_key
 
@@ -63,6 +64,15 @@ class Rows:
             for record, count in ((change.before, -1), (change.after, 1)):
                 if record is not None and not record.kind:
                     found[record.status, record.state] += count
+        return found
+
+    def timers(self) -> Counter[str]:
+        """How many timeouts wait to be answered, by the status of their runs."""
+        found: Counter[str] = Counter(self.table.timers())
+        for change in self.unwritten():
+            for record, more in ((change.before, -1), (change.after, 1)):
+                if record is not None and record.timers:
+                    found[record.status] += more * timers_of(record)
         return found
 
     def unwritten(self) -> Iterator[Change]:

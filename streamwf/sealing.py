@@ -2,7 +2,6 @@
 to the log sealed."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
@@ -16,11 +15,10 @@ from .definition import Workflow
 from .errors import InvalidObject, KeyDestroyed, RecordTooLarge, SealBroken
 from .events import Event, encode_event
 from .execute import Executor
-from .ports import Clock
+from .logs import fields_here
+from .ports import Clock, Logger
 from .record import MAIL, Record
 from .vault import Of, Vault, room
-
-logger = logging.getLogger("streamwf.shard")
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -32,8 +30,11 @@ PAUSE = 1.0
 _replace = msgspec.structs.replace
 
 
-async def certainly(ask: Callable[[], Awaitable[DoneT]]) -> DoneT:
-    """Ask for something of a vault until there is an answer. Raises KeyDestroyed and SealBroken."""
+async def certainly(ask: Callable[[], Awaitable[DoneT]], logger: Logger | None) -> DoneT:
+    """Ask for something of a vault until there is an answer. logger: told of none.
+
+    Raises KeyDestroyed and SealBroken.
+    """
     while True:
         try:
             return await ask()
@@ -41,7 +42,8 @@ async def certainly(ask: Callable[[], Awaitable[DoneT]]) -> DoneT:
             raise
         except Exception as error:
             # Whatever it was: without its keys nothing can be done or told of a run.
-            logger.warning("keys_unreachable: %r", error)
+            if logger is not None:
+                logger.warning("keys_unreachable", **fields_here(), error=repr(error))
             await asyncio.sleep(PAUSE)
 
 
@@ -51,6 +53,7 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
     def __init__(
         self,
         vault: Vault,
+        logger: Logger | None,
         workflow: Workflow[ObjectT, StatusT],
         clock: Clock,
         threads: ThreadPoolExecutor,
@@ -59,6 +62,7 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
     ) -> None:
         super().__init__(workflow, clock, threads, room(max_bytes), **options)
         self._vault = vault
+        self._logger = logger
         self._max_sealed = max_bytes
 
     async def run_job(self, record: Record, kind: Kind, name: str) -> Event:
@@ -71,14 +75,14 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
         try:
             # There are hooks for runs whose data was deleted, too.
             look = self._vault.shown if kind is Kind.HOOK else self._vault.opened
-            plain = await certainly(partial(look, record))
+            plain = await certainly(partial(look, record), self._logger)
         except (KeyDestroyed, SealBroken) as error:
             return self._unopened(record, error)
         return await self._seal(plain, kind, await super().run_job(plain, kind, name))
 
     async def _seal(self, plain: Record, kind: Kind, event: Event) -> Event:
         try:
-            sealed = await certainly(partial(self._vault.sealed, event))
+            sealed = await certainly(partial(self._vault.sealed, event), self._logger)
         except KeyDestroyed as error:
             # Nothing that it says of the object may be told.
             if kind is not Kind.HOOK:
@@ -94,7 +98,8 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
         event = await super().run_job(record, kind, name)
         if record.kind in MAIL:
             for call in event.call.split():
-                await certainly(partial(self._vault.destroy, Of(record.foreign_id, call)))
+                of = Of(record.foreign_id, call)
+                await certainly(partial(self._vault.destroy, of), self._logger)
         return event
 
     async def _last_job(self, record: Record, kind: Kind, name: str) -> Event:
@@ -103,9 +108,10 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
         What `custom_delete` leaves of an object is no secret. If this worker dies between the two,
         nothing is left.
         """
-        plain = await certainly(partial(self._vault.shown, record))
+        plain = await certainly(partial(self._vault.shown, record), self._logger)
         event = await super().run_job(plain, kind, name)
-        await certainly(partial(self._vault.destroy, Of(record.foreign_id, record.run_id)))
+        of = Of(record.foreign_id, record.run_id)
+        await certainly(partial(self._vault.destroy, of), self._logger)
         return event
 
     def _unopened(self, record: Record, error: KeyDestroyed | SealBroken) -> Event:
@@ -116,6 +122,6 @@ class SealedExecutor(Executor[ObjectT, StatusT]):
         return self.results.rejected(record, unread)
 
 
-def executor_of(vault: Vault | None) -> Callable[..., Executor[Any, Any]]:
+def executor_of(vault: Vault | None, logger: Logger | None) -> Callable[..., Executor[Any, Any]]:
     """What makes the executor of a workflow. vault: of one that encrypts."""
-    return Executor if vault is None else partial(SealedExecutor, vault)
+    return Executor if vault is None else partial(SealedExecutor, vault, logger)

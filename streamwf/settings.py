@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         pattern="^(debug|info|warning|error)$",
         description="the least that is logged: debug, info, warning or error",
     )
+    log_objects: bool = Field(
+        default=False,
+        description="whether the lines of a workflow that is debugged tell what its runs carry",
+    )
 
 
 def load(flags: dict[str, Any] | None = None, code: Settings | None = None) -> Settings:

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
 
-from .agenda import entries
+from .agenda import Kind, entries
 from .connections import unmade
 from .connector import MARK
-from .debugging import Tell, debugging
+from .debugging import debugging
 from .definition import Workflow
 from .dispatch import Dispatcher
 from .emit import Emission, emissions, handed_on, handed_over, needed_no_more, refused
@@ -40,19 +41,21 @@ from .events import (
     Event,
     decode_event,
     encode_event,
+    trace_id_of,
 )
 from .execute import Inner, rejected_trigger, unwanted
 from .fold import Verdict, fold
 from .lanes import Paces
+from .measures import FORWARDED, UNREADABLE, Measures
 from .objects import has_own_key
-from .ports import Checkpoint, Clock, LogRecord, ShardTable, Tracing
+from .ports import Checkpoint, Clock, Logger, LogRecord, ShardTable, Tracing
 from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archive_key, row_key
 from .rows import Rows
 from .schedules import made_sure_of, undeclared
 from .sealing import executor_of
 from .timetable import Timetable
 from .vault import Vault
-from .waiting import Answer, Waiting
+from .waiting import Waiting
 
 #: Jobs that wait for a runner before the log is read more slowly than it could be.
 MAX_QUEUED = 20_000
@@ -112,7 +115,8 @@ class Shard:
     inner: what does the work of inner runs, by their kind.
     paces: what paces the steps of the process; of this shard alone, unless given.
     vault: seals and opens what runs carry; None for a workflow that does not encrypt.
-    tell: what happens is told by it if the workflow is debugged.
+    measures: where it counts; its own, unless given.
+    logger: takes what happens if the workflow is debugged. log_objects: with what runs carry.
     tracing: makes spans of what is executed, if there is one.
     """
 
@@ -132,7 +136,9 @@ class Shard:
         inner: Mapping[str, Inner] | None = None,
         paces: Paces | None = None,
         vault: Vault | None = None,
-        tell: Tell | None = None,
+        measures: Measures | None = None,
+        logger: Logger | None = None,
+        log_objects: bool = False,
         tracing: Tracing | None = None,
     ) -> None:
         self.workflow = workflow
@@ -143,8 +149,11 @@ class Shard:
         self.end = end
         self.live = False
         self.open = True
-        self.verdicts: Counter[tuple[str, Verdict]] = Counter()
-        self.set_aside = 0
+        self.measures = measures or Measures()
+        self._verdicts = self.measures.verdicts
+        self._state_changes = self.measures.state_changes
+        #: Up to when, in milliseconds since 1970, the log is folded, as far as is known.
+        self.folded_to = int(clock.now().timestamp() * 1000)
         self.waiting = Waiting()
         self._clock = clock
         self._wake = wake
@@ -152,13 +161,15 @@ class Shard:
         self._limits = limits
         self.rows = Rows(table)
         self._under_way = False
+        self._begun_at = 0.0
         self._appends: list[Append] = []
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.rows.get)
         self._paces = paces or Paces(clock)
-        self._debugging = debugging(tell, workflow, partition)
+        naming = self._paces.naming(workflow, partition)
+        self._debugging = debugging(logger, workflow, naming, log_objects)
         self.dispatcher = Dispatcher(
-            executor_of(vault)(
+            executor_of(vault, logger)(
                 workflow, clock, threads, max_bytes=limits.max_record_bytes, inner=inner
             ),
             self._result,
@@ -167,6 +178,7 @@ class Shard:
             shard=partition,
             lookup=self.lookup,
             paces=self._paces,
+            measures=self.measures,
             debugging=self._debugging,
             tracing=tracing,
         )
@@ -176,12 +188,24 @@ class Shard:
     def fold(self, records: Sequence[LogRecord]) -> None:
         """Fold a batch, in the order of the log. What was folded before is passed over."""
         now = self._clock.now()
+        if records and records[0].offset < self.position:
+            records = [record for record in records if record.offset >= self.position]
+        if records:
+            self._measure(records, now)
         for record in records:
-            if record.offset >= self.position:
-                self._fold_one(record, now)
-                self.position = record.offset + 1
+            self._fold_one(record, now)
+            self.position = record.offset + 1
         if not self.live:
             self.maybe_live()
+
+    def _measure(self, records: Sequence[LogRecord], now: datetime) -> None:
+        self.folded_to = records[-1].timestamp
+        # What was in the log when the shard was opened may have been folded elsewhere before.
+        if self.live:
+            now_s = now.timestamp()
+            waited = [now_s - record.timestamp / 1000 for record in records]
+            # The clocks of machines differ.
+            self.measures.latency.observe_all([0.0 if s < 0.0 else s for s in waited])
 
     def _fold_one(self, record: LogRecord, now: datetime) -> None:
         try:
@@ -194,13 +218,17 @@ class Shard:
                 limit=self._limits.max_record_bytes,
             )
             if event.type in REQUESTS and self._elsewhere(record, event):
+                self.measures.passed_over[FORWARDED] += 1
                 return
             event, key, known = self._addressed(event)
             after, verdict = fold(known, event, record.offset)
         except (UnreadableRecord, RecordTooLarge, RequestRefused) as error:
+            self.measures.passed_over[UNREADABLE] += 1
             self._put_aside(record, str(error))
             return
-        self.verdicts[event.type, verdict] += 1
+        self._verdicts[event.type, verdict] += 1
+        if event.traceparent and self.live:
+            self._exemplify(event, record, now)
         if self._debugging is not None:
             self._debugging.judged(event, verdict, after)
         if verdict is _ACCEPTED:
@@ -214,7 +242,7 @@ class Shard:
             self._emit(handed_over(self.workflow.name, event), record.offset)
         if verdict not in _HEEDED and event.id.startswith(MARK):
             self._put_aside(record, f"{event.type} of a connector refused: {verdict}")
-        self.waiting.judged(event.id, Answer(verdict, after, event))
+        self.waiting.judged(event.id, verdict, after, event)
 
     def _addressed(self, event: Event) -> tuple[Event, str, Record | None]:
         """The event, the key of the run that it is judged by, and that run."""
@@ -249,7 +277,7 @@ class Shard:
         return True
 
     def _put_aside(self, record: LogRecord, reason: str) -> None:
-        self.set_aside += 1
+        self.measures.dead_letters += 1
         if self._debugging is not None:
             self._debugging.set_aside(record.offset)
         aside = Aside(record.key, record.value or b"", record.offset, reason=reason)
@@ -283,11 +311,20 @@ class Shard:
             self.dispatcher.settled(before, after)
         if after is None:
             return
+        former = None if before is None or event.type == TRIGGER else before.state
+        if former is not after.state and not after.kind:
+            self._state_changes[former, after.state] += 1
         if event.type == REJECTED:
             self._bury(after, event)
         if self.live:
             self._plan(key, after, now)
         self.waiting.changed(after)
+
+    def _exemplify(self, event: Event, record: LogRecord, now: datetime) -> None:
+        trace_id = trace_id_of(event.traceparent)
+        if trace_id:
+            waited = max(now.timestamp() - record.timestamp / 1000, 0.0)
+            self.measures.latency.exemplify(trace_id, waited, now)
 
     def _emit(self, emission: Emission, offset: int) -> None:
         event = emission.event
@@ -315,14 +352,14 @@ class Shard:
         left = set() if after is None else {call.id for call in after.calls}
         for call in before.calls:
             if call.id == event.call:
-                self.waiting.answered(call.id, Answer(_ACCEPTED, after, event))
+                self.waiting.answered(call.id, _ACCEPTED, after, event)
             elif call.id not in left:
-                self.waiting.answered(call.id, Answer(Verdict.STATE_FORBIDS, after, event))
+                self.waiting.answered(call.id, Verdict.STATE_FORBIDS, after, event)
             elif after is not None and after.state is State.PAUSED:
-                self.waiting.answered(call.id, Answer(_ACCEPTED, after, event))
+                self.waiting.answered(call.id, _ACCEPTED, after, event)
 
     def _bury(self, record: Record, event: Event) -> None:
-        self.set_aside += 1
+        self.measures.dead_letters += 1
         value = encode_event(rejected_trigger(record, event))
         key = record.foreign_id.encode()
         self._asides.append(Aside(key, value, record.offsets[0], reason=event.reason))
@@ -331,7 +368,7 @@ class Shard:
         """What waited for too long."""
         for call in mailbox.calls:
             if call.id in event.call.split():
-                self.set_aside += 1
+                self.measures.dead_letters += 1
                 value = encode_event(unwanted(mailbox, call, event))
                 key = mailbox.foreign_id.encode()
                 self._asides.append(Aside(key, value, mailbox.offsets[0], reason=event.reason))
@@ -355,6 +392,18 @@ class Shard:
     def counts(self) -> Counter[tuple[str, str]]:
         """How many runs there are by (status, state), as they are now."""
         return self.rows.counts()
+
+    def timers(self) -> Counter[str]:
+        """How many timeouts wait to be answered, by the status of their runs."""
+        return self.rows.timers()
+
+    def overdue(self, now: datetime) -> int:
+        """How many timeouts are due and not answered yet, as far as the timetable has looked."""
+        due = self.dispatcher.due(Kind.TIMER)
+        for record, kind, name in self._timetable.late(now):
+            if kind is Kind.TIMER:
+                due.add((record.run_id, name))
+        return len(due)
 
     # ---- what is due
 
@@ -466,6 +515,7 @@ class Shard:
         if self._under_way or self._asides or self.position == self.checkpointed:
             return None
         self._under_way = True
+        self._begun_at = perf_counter()
         self._timetable.writing()
         return Checkpoint(self.rows.take(), self.position)
 
@@ -473,12 +523,14 @@ class Shard:
         """The table holds the checkpoint."""
         self.rows.written(checkpoint)
         self.checkpointed = checkpoint.position
+        self.measures.checkpoints.observe(perf_counter() - self._begun_at)
         self._under_way = False
         self._timetable.written()
 
     def failed(self, checkpoint: Checkpoint) -> None:
         """Its rows go back among those that wait for a checkpoint."""
         self.rows.not_written(checkpoint)
+        self.measures.checkpoints_failed += 1
         self._under_way = False
         self._timetable.not_written()
 

@@ -20,6 +20,10 @@ WINDOW = timedelta(seconds=2)
 #: How many due entries are read from the table at a time.
 DUE_LIMIT = 20_000
 
+#: How many entries of the table are looked at to say what is late.
+LATE_LIMIT = 1_000
+
+_MICROSECOND = timedelta(microseconds=1)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,6 +55,21 @@ class Timetable:
             if record is not None and Entry(due_at, kind, name) in entries(record):
                 yield record, kind, name
 
+    def late(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
+        """What is due and was not taken out: of what is held, and of what was left in the table
+        because the shard has too much to do, or is not live; of that, the first `LATE_LIMIT`."""
+        keys = {key for due_at, _, key, _, _ in self._heap if due_at <= now}
+        if self._horizon <= now:
+            far = self._table.due(self._horizon, now + _MICROSECOND, LATE_LIMIT)
+            fresh = (*self._writing, *self._unwritten)
+            keys |= {key for due_at, key in (*far, *fresh) if self._horizon <= due_at <= now}
+        for key in keys:
+            record = self._get(key)
+            if record is not None:
+                for due_at, kind, name in entries(record):
+                    if due_at <= now:
+                        yield record, kind, name
+
     def scan(self, now: datetime) -> None:
         """Move the horizon on to a window from now, and hold what is due before it."""
         until = now + WINDOW
@@ -58,7 +77,7 @@ class Timetable:
             return
         found = self._table.due(self._horizon, until, DUE_LIMIT)
         if len(found) >= DUE_LIMIT:
-            until = found[-1][0] + timedelta(microseconds=1)
+            until = found[-1][0] + _MICROSECOND
         found += (
             (due_at, key)
             for due_at, key in (*self._writing, *self._unwritten)

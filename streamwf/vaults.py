@@ -26,9 +26,9 @@ from .events import (
     unpack_ended,
 )
 from .objects import has_own_key
-from .ports import KeyProvider
+from .ports import KeyProvider, Logger
 from .record import CONNECTOR, SCHEDULE
-from .sealing import certainly
+from .sealing import DoneT, certainly
 from .shard import Aside
 from .vault import Of, Vault
 
@@ -42,7 +42,7 @@ class Vaults:
     """The vaults of those workflows of a host that encrypt.
 
     max_bytes: the largest record. elsewhere: whether a workflow that this host does not run
-        encrypts.
+        encrypts. logger: told when the keys can't be had.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Vaults:
         keys: KeyProvider,
         max_bytes: int,
         elsewhere: Callable[[str], Awaitable[bool]],
+        logger: Logger | None = None,
     ) -> None:
         known = {workflow.name: workflow.encrypt for workflow in workflows}
         self._known = known
         self._keys = keys
         self._max_bytes = max_bytes
         self._elsewhere = elsewhere
+        self._logger = logger
         self._vaults = {name: Vault(name, keys) for name, encrypts in known.items() if encrypts}
 
     def of(self, workflow: str) -> Vault | None:
@@ -112,7 +114,7 @@ class Vaults:
         for aside in asides:
             if aside.workflow == workflow:
                 for of in _needed_no_more(_decode(aside.value)):
-                    await certainly(partial(vault.destroy, of))
+                    await self._certainly(partial(vault.destroy, of))
 
     async def _carry(self, workflow: str, aside: Aside) -> Aside | None:
         """None if whom it is for is deleted."""
@@ -124,18 +126,21 @@ class Vaults:
             return aside
         sender, receiver = self.of(workflow), await self._receiver(aside.workflow)
         if sender is not None:
-            event = await certainly(partial(sender.taken_out, event, of))
+            event = await self._certainly(partial(sender.taken_out, event, of))
         if receiver is not None:
             try:
-                event = await certainly(partial(receiver.sealed, event))
+                event = await self._certainly(partial(receiver.sealed, event))
             except KeyDestroyed:
                 return None
         return replace(aside, value=encode_event(event))
 
+    async def _certainly(self, ask: Callable[[], Awaitable[DoneT]]) -> DoneT:
+        return await certainly(ask, self._logger)
+
     async def _receiver(self, workflow: str) -> Vault | None:
         if workflow in self._known:
             return self.of(workflow)
-        encrypts = await certainly(partial(self._elsewhere, workflow))
+        encrypts = await self._certainly(partial(self._elsewhere, workflow))
         return Vault(workflow, self._keys) if encrypts else None
 
 

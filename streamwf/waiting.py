@@ -56,9 +56,11 @@ class Waiting:
             if not watchers:
                 del self._watchers[run_id]
 
-    def judged(self, event_id: str, answer: Answer) -> None:
+    def judged(self, event_id: str, verdict: Verdict, record: Record | None, event: Event) -> None:
         """An event was folded, or refused."""
+        # Mostly nobody waits, and an answer would take longer to make than all else here.
         if self._answers:
+            answer = Answer(verdict, record, event)
             for future in self._answers.pop(event_id, ()):
                 if not future.done():
                     future.set_result(answer)
@@ -67,9 +69,9 @@ class Waiting:
         """What becomes of a callback that is about to be appended. call: its event's id."""
         return self.answer(_OUTCOME + call)
 
-    def answered(self, call: str, answer: Answer) -> None:
+    def answered(self, call: str, verdict: Verdict, record: Record | None, event: Event) -> None:
         """A callback was answered, or the run has ended without."""
-        self.judged(_OUTCOME + call, answer)
+        self.judged(_OUTCOME + call, verdict, record, event)
 
     def changed(self, record: Record) -> None:
         """An event has changed a run."""

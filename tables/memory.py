@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sortedcontainers import SortedDict, SortedSet
 
+from streamwf.agenda import timers_of
 from streamwf.ports import Checkpoint
 from streamwf.record import Record, row_key
 from streamwf.tables import ids, timers
@@ -20,6 +21,7 @@ class MemoryTable:
         self._timers: SortedSet[bytes] = SortedSet()
         self._heads: dict[str, str] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._waiting: Counter[str] = Counter()
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Apply a checkpoint."""
@@ -42,6 +44,8 @@ class MemoryTable:
     def _count(self, record: Record, more: int) -> None:
         if not record.kind:
             self._counts[record.status, record.state] += more
+        if record.timers:
+            self._waiting[record.status] += more * timers_of(record)
 
     def get(self, key: str) -> Record | None:
         return self._rows.get(key)
@@ -65,3 +69,6 @@ class MemoryTable:
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         return self._counts
+
+    def timers(self) -> Mapping[str, int]:
+        return self._waiting

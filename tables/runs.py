@@ -16,6 +16,7 @@ from typing import cast
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
 
+from streamwf.agenda import timers_of
 from streamwf.ports import Change
 from streamwf.record import Record, decode_record, row_key
 from streamwf.tables import ids, timers
@@ -33,12 +34,14 @@ class AsOf(msgspec.Struct, frozen=True):
     table_id: which incarnation of the changelog it is the image of.
     marker: the offset, in the changelog, of the latest position marker that it holds.
     position: the offset of the next event to fold.
+    timers: how many wait, by status; None in a table that was written before they were counted.
     """
 
     table_id: str
     marker: int
     position: int
     counts: list[tuple[str, str, int]] = []
+    timers: list[tuple[str, int]] | None = None
 
 
 class Memory:
@@ -73,6 +76,8 @@ class RunsTable:
         self.as_of = None if stored is None else msgspec.msgpack.decode(stored, type=AsOf)
         counts = self.as_of.counts if self.as_of else []
         self._counts = Counter({(status, state): count for status, state, count in counts})
+        known = self.as_of.timers if self.as_of else []
+        self._timers = self._counted() if known is None else Counter(dict(known))
 
     @property
     def position(self) -> int | None:
@@ -97,7 +102,8 @@ class RunsTable:
         for change, row in zip(changes, rows, strict=True):
             self._put(batch, change, row)
         counts = [(*pair, count) for pair, count in self._counts.items() if count]
-        self.as_of = msgspec.structs.replace(as_of, counts=counts)
+        waiting = [(status, count) for status, count in self._timers.items() if count]
+        self.as_of = msgspec.structs.replace(as_of, counts=counts, timers=waiting)
         batch.put(_AS_OF, msgspec.msgpack.encode(self.as_of))
         self._db.write(batch)
 
@@ -106,11 +112,15 @@ class RunsTable:
         was = set(timers.keys(change.key, before)) if before is not None else set()
         if before is not None and not before.kind:
             self._counts[before.status, before.state] -= 1
+            if before.timers:
+                self._timers[before.status] -= timers_of(before)
         if after is None or row is None:
             batch.delete(key)
         else:
             if not after.kind:
                 self._counts[after.status, after.state] += 1
+                if after.timers:
+                    self._timers[after.status] += timers_of(after)
             batch.put(key, row)
             if before is None or before.run_id != after.run_id:
                 head = row_key(after.kind, after.foreign_id)
@@ -163,3 +173,12 @@ class RunsTable:
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         return self._counts
+
+    def timers(self) -> Mapping[str, int]:
+        return self._timers
+
+    def _counted(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for _, record in self.scan(""):
+            found[record.status] += timers_of(record)
+        return found

@@ -54,6 +54,29 @@ class SteppedClock:
         self._now += by
 
 
+class Lines:
+    """Keeps what is logged: (level, event, fields). Implements `streamwf.ports.Logger`."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str, dict[str, Any]]] = []
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        self.said.append(("debug", event, fields))
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        self.said.append(("info", event, fields))
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        self.said.append(("warning", event, fields))
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        self.said.append(("error", event, fields))
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """The fields of each line of this event."""
+        return [fields for _, event, fields in self.said if event == name]
+
+
 def examples(count: int) -> settings:
     """How often a property is tried. How long a try takes is the machine's affair."""
     return settings(

@@ -30,6 +30,8 @@ class Changelog:
         self._partition = partition
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
+        #: How many records are left to read until the table is as of the end.
+        self.left = 0
 
     async def open(self) -> None:
         """Fence the former owner. Raises KafkaError."""
@@ -52,11 +54,15 @@ class Changelog:
                 recovery = Recovery(table)
                 try:
                     end = (await reader.end_offsets([partition]))[partition]
+                    self.left = end - recovery.start
                     async for records in read_to(reader, partition, recovery.start, end):
                         recovery.apply(
                             [ChangelogRecord(r.offset, r.key or b"", r.value) for r in records]
                         )
+                        if records:
+                            self.left = end - records[-1].offset - 1
                     recovery.finish()
+                    self.left = 0
                     return
                 except StaleTable:
                     table.wipe()

@@ -25,11 +25,11 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import SEGMENT_MS, Topics, partition_of, unreachable
-from streamwf.ports import Key
+from streamwf.ports import Key, Logger
 from streamwf.settings import Settings
 from streamwf.tables.keys import DESTROYED, KeyTable, fresh_key, record_key
 
-logger = structlog.get_logger("streamwf.keys")
+_logger: Logger = structlog.get_logger("streamwf.keys")
 
 #: Seconds between two looks at what other workers have added.
 SWEEP = 5.0
@@ -64,8 +64,16 @@ class KafkaKeys:
     about 300 bytes for each run that has not been deleted or forgotten.
     """
 
-    def __init__(self, settings: Settings, *, sweep: float = SWEEP, close: float = CLOSE) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sweep: float = SWEEP,
+        close: float = CLOSE,
+        logger: Logger | None = None,
+    ) -> None:
         """sweep, close: seconds, as above."""
+        self._logger = logger or _logger
         self._settings = settings
         self._sweep_every = sweep
         self._close_after = close
@@ -207,7 +215,7 @@ class KafkaKeys:
                     await self._look_after(log, shard)
                 except Exception as error:
                     # Whatever it was: the next look comes soon, and no other does this.
-                    logger.warning("keys_not_swept", topic=log.topic, error=repr(error))
+                    self._logger.warning("keys_not_swept", topic=log.topic, error=repr(error))
 
     async def _look_after(self, log: TopicPartition, shard: _Shard) -> None:
         if not shard.owned:

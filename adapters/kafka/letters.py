@@ -3,15 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-import structlog
 from aiokafka import AIOKafkaProducer
 
 from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.topics import partition_of
 from streamwf.events import Event, encode_event
 from streamwf.ports import Letter
-
-logger = structlog.get_logger("streamwf.shard")
 
 
 async def append_events(
@@ -36,7 +33,6 @@ async def bury(
 
 async def _bury(to: AIOKafkaProducer, topic: str, partitions: int, letter: Letter) -> None:
     place = {"partition": letter.partition, "offset": letter.position, "reason": letter.reason}
-    logger.warning("dead_letter", topic=letter.source, **place)
     headers = [
         *letter.headers,
         *((name, text.encode()) for name, text in {"topic": letter.source, **place}.items()),

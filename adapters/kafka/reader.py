@@ -11,9 +11,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streamwf.ports import Logger
 from streamwf.settings import Settings
 
-logger = structlog.get_logger("streamwf.log")
+_logger: Logger = structlog.get_logger("streamwf.log")
 
 #: Milliseconds that the broker holds back an answer with nothing in it.
 IDLE_MS = 200
@@ -70,7 +71,9 @@ class LogReader:
         *,
         busy: Callable[[TopicPartition], bool] = lambda _: False,
         committed: bool = False,
+        logger: Logger | None = None,
     ) -> None:
+        self._logger = logger or _logger
         self._settings = settings
         self._busy = busy
         self._committed = committed
@@ -80,6 +83,9 @@ class LogReader:
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._unreachable = False
+        # Up to where each partition was read: by its records, and with what is no record.
+        self._read_to: dict[TopicPartition, int] = {}
+        self._passed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
         self._consumer = consumer(self._settings, self._committed)
@@ -99,16 +105,37 @@ class LogReader:
             assert self._consumer is not None
             self._assigned.clear()
             self._consumer.assign(list(positions))
-            for partition, position in positions.items():
-                self._consumer.seek(partition, position())
+            self._read_to = {partition: position() for partition, position in positions.items()}
+            self._passed = {}
+            for partition, position in self._read_to.items():
+                self._consumer.seek(partition, position)
             if positions:
                 self._assigned.set()
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """Where the records of a partition end that is followed, as the broker told it last."""
+        reader = self._consumer
+        if reader is None or partition not in reader.assignment():
+            return None
+        end: int | None = reader.highwater(partition)
+        # A transaction's end takes an offset, and nobody is to wait for a record there.
+        passed = end is not None and self._passed.get(partition, -1) >= end
+        return self._read_to[partition] if passed else end
+
+    async def _note(self, reader: AIOKafkaConsumer, read: Batches) -> None:
+        """Note how far was read."""
+        for partition in reader.assignment():
+            if partition in read:
+                self._read_to[partition] = read[partition][-1].offset + 1
+            else:
+                self._passed[partition] = await reader.position(partition)
 
     async def _run(self, reader: AIOKafkaConsumer) -> None:
         while True:
             await self._assigned.wait()
             async with self._turn:
                 batches = await self._read(reader)
+                await self._note(reader, batches)
                 for partition, records in batches.items():
                     await self._deliver(partition, records)
             # Others want the turn too, and a reader with a full buffer never waits.
@@ -125,12 +152,13 @@ class LogReader:
             # Whatever it is: a reader that ended would leave its shards standing still.
             if not self._unreachable:
                 known = isinstance(error, KafkaError)
-                logger.warning("log_unreachable", error=repr(error), exc_info=not known)
+                told = {} if known else {"exc_info": error}
+                self._logger.warning("log_unreachable", error=repr(error), **told)
             self._unreachable = True
             await asyncio.sleep(0.5)
             return {}
         if self._unreachable and batches:
-            logger.info("log_reachable_again")
+            self._logger.info("log_reachable_again")
             self._unreachable = False
         return batches
 

@@ -19,10 +19,12 @@ from aiokafka.errors import (
 
 from streamwf.adapters.kafka.reader import stop_consumer
 from streamwf.errors import BrokerUnreachable, PositionUnknown, TopicNotFound
+from streamwf.logs import fields_here, logger_here
+from streamwf.ports import Logger
 from streamwf.settings import load
 from streamwf.sources import Message
 
-logger = structlog.get_logger("streamwf.connector")
+_logger: Logger = structlog.get_logger("streamwf.connector")
 
 #: Milliseconds that a broker holds back an answer with nothing in it.
 IDLE_MS = 500
@@ -119,7 +121,9 @@ class KafkaTopic:
         if offset < begin:
             # The topic's retention was quicker than this.
             lost = begin - offset
-            logger.warning("messages_lost", topic=self.topic, partition=place.partition, lost=lost)
+            told = {"topic": self.topic, "partition": place.partition, "lost": lost}
+            logger = logger_here() or _logger
+            logger.warning("messages_lost", **fields_here(), **told)
         return max(offset, begin)
 
     async def _check(self, reader: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:

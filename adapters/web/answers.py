@@ -4,15 +4,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import hdrs, web
 
 from streamwf.adapters.problems import CONTENT_TYPE, problem, problem_of, status_of
 from streamwf.adapters.tracing import received
 from streamwf.errors import StreamwfError
+from streamwf.ports import Logger
 from streamwf.views import View
 
-logger = structlog.get_logger("streamwf.web")
+#: Where an application keeps what takes its lines.
+LOGGER = web.AppKey[Logger]("logger")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -84,7 +85,8 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
 
 
 def _internal(request: web.Request, error: Exception) -> web.Response:
-    logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    told = {"method": request.method, "path": request.path}
+    request.app[LOGGER].error("request_failed", **told, exc_info=error)
     detail = "Something went wrong here. The worker's log says what."
     return _problem_response(problem(500, "Internal Server Error", detail))
 

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from streamwf.adapters.web.answers import json_response, location, not_ready
 from streamwf.adapters.web.elsewhere import Elsewhere
@@ -35,8 +36,6 @@ from streamwf.views import (
 #: Seconds that a request may wait for a run; who wants to wait longer asks again.
 LONGEST_AWAIT = 30.0
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class ProcessViews:
     """How this worker is. ready: the reason why it is not ready; None when it is."""
@@ -53,9 +52,10 @@ class ProcessViews:
         return json_response({"status": "ready"}) if reason is None else not_ready(reason)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(self._registry), headers={hdrs.CONTENT_TYPE: METRICS_TYPE}
-        )
+        # OpenMetrics for who asks for it, with exemplars: Prometheus's older format has none.
+        encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        body = encode(self._registry)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
 class WorkflowViews:

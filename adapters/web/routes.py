@@ -6,7 +6,7 @@ from typing import get_args
 from aiohttp import web
 
 from streamwf.adapters.metrics import registry_of
-from streamwf.adapters.web.answers import add_headers, problems, traced
+from streamwf.adapters.web.answers import LOGGER, add_headers, problems, traced
 from streamwf.adapters.web.calling_back import CallbackViews
 from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
@@ -51,6 +51,7 @@ def application(
         middlewares=[problems, traced, masking(may_see_masked)],
         client_max_size=operations.host.max_record_bytes + SLACK,
     )
+    app[LOGGER] = operations.host.logger
     forwarder = Forwarder(peers, deadline)
     elsewhere = Elsewhere(forwarder, ready)
     process = ProcessViews(ready, registry_of(operations.host))

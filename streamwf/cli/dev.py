@@ -85,7 +85,10 @@ async def _in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> No
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host = EmbeddedHost(
-        *workflows, max_record_bytes=settings.max_record_bytes, threads=settings.threads
+        *workflows,
+        max_record_bytes=settings.max_record_bytes,
+        threads=settings.threads,
+        log_objects=settings.log_objects,
     )
     await host.start()
     try:

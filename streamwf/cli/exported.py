@@ -225,7 +225,7 @@ class _Log:
     @property
     def orphans(self) -> int:
         """How many results there were of runs that are not known."""
-        judged = self._shard.verdicts
+        judged = self._shard.measures.verdicts
         return sum(judged[kind, Verdict.NO_SUCH_RUN] for kind in events.RESULTS)
 
     def runs(self) -> Iterable[Record]:

@@ -37,8 +37,9 @@ def settings(*names: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         for name in reversed(names):
+            flag = name.replace("_", "-")
             function = click.option(
-                f"--{name.replace('_', '-')}",
+                f"--{flag}/--no-{flag}" if _kind(name) is bool else f"--{flag}",
                 name,
                 type=_type(name),
                 metavar="DURATION" if _kind(name) is timedelta else None,
@@ -52,6 +53,8 @@ def settings(*names: str) -> Callable[[Function], Function]:
 def _type(name: str) -> click.ParamType:
     if name == "log_level":
         return LEVELS
+    if _kind(name) is bool:
+        return click.BOOL
     if _kind(name) is int:
         return click.INT
     return click.Path(path_type=Path) if _kind(name) is Path else click.STRING
@@ -65,11 +68,15 @@ def _help(name: str) -> str:
     field = Settings.model_fields[name]
     description = field.description or name
     said = f"{description[0].upper()}{description[1:]}."
-    return said if field.default in (None, "") else f"{said}  [default: {told(field.default)}]"
+    return (
+        said if field.default in (None, "", False) else f"{said}  [default: {told(field.default)}]"
+    )
 
 
 def told(default: object) -> str:
     """The default of a setting as one would give it."""
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, timedelta):
         return f"{default.total_seconds():g}s"
     return str(default)

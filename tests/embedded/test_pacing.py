@@ -372,9 +372,9 @@ async def test_a_step_that_starts_too_late_is_counted_and_told(
             await trigger(app, workflow, 20)
             await app.advance(MINUTE)
             [shard] = app.host.shards("orders")
-            assert shard.dispatcher.late() == {}
+            assert shard.measures.late == {}
             await app.advance(HOUR)
-            assert shard.dispatcher.late() == {"CREATED": 13}
+            assert shard.measures.late == {"CREATED": 13}
     assert told == [("step_late", 70.0), ("step_late", 130.0), ("step_late", 190.0)]
 
 

@@ -10,7 +10,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
-from structlog.testing import capture_logs
 
 from streamwf import connecting
 from streamwf.adapters.kafka import KafkaTopic, source
@@ -178,7 +177,9 @@ async def test_no_broker_answers() -> None:
         assert (await failure(app, "feed")).startswith("BrokerUnreachable: No Kafka broker")
 
 
-async def test_what_retention_has_taken_is_passed_over_and_said(topic: Topic) -> None:
+async def test_what_retention_has_taken_is_passed_over_and_said(
+    topic: Topic, caplog: pytest.LogCaptureFixture
+) -> None:
     await topic.create()
     await topic.put(b"0")
     workflow, seen = noting(topic.source())
@@ -190,11 +191,11 @@ async def test_what_retention_has_taken_is_passed_over_and_said(topic: Topic) ->
     place = TopicPartition(topic.name, 0)
     await topic.admin.delete_records({place: RecordsToDelete(before_offset=3)})
     workflow, seen = noting(topic.source())
-    with capture_logs() as lines:
-        async with running(workflow, logs={"orders": log}):
-            await eventually(lambda: seen, within=SOON)
-            assert [message.value for message in seen] == [b"3"]
-    assert [line["lost"] for line in lines if line["event"] == "messages_lost"] == [2]
+    async with running(workflow, logs={"orders": log}):
+        await eventually(lambda: seen, within=SOON)
+        assert [message.value for message in seen] == [b"3"]
+    [line] = [vars(line) for line in caplog.records if line.message == "messages_lost"]
+    assert (line["lost"], line["kind"], line["workflow"]) == (2, "connector", "orders")
 
 
 async def test_a_topic_that_was_made_anew_is_found_out(

@@ -4,8 +4,11 @@ FOLD_RECORD: a file that gets a line for each event whose fold a checkpoint has 
 WITHOUT_FENCE: leave out what keeps a former owner of a shard from writing to its changelog.
 FLOWS: the module of the workflow, `flows` unless said.
 SPANS: a file that gets a line for each span that has ended.
+HELD_UP: fold nothing, as if there were too much to do.
+OWN_LOGGER: log by a logger that is no structlog's.
 """
 
+import asyncio
 import importlib
 import os
 import sys
@@ -18,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from streamwf.adapters.kafka import changelog
-from streamwf.agents import ownership, run_worker
+from streamwf.agents import host, ownership, run_worker
 from streamwf.errors import StreamwfError
 from streamwf.ports import Checkpoint, LogRecord
 from streamwf.settings import load
@@ -83,16 +86,33 @@ def collect_spans(path: str) -> None:
     trace.set_tracer_provider(provider)
 
 
+async def held_up(*given: Any) -> None:
+    await asyncio.Event().wait()
+
+
+class Printing:
+    """Implements `streamwf.ports.Logger`."""
+
+    def debug(self, event: str, /, **fields: Any) -> None: ...
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        print("own", event, sorted(fields), flush=True)
+
+    warning = error = info
+
+
 def main() -> None:
     if "SPANS" in os.environ:
         collect_spans(os.environ["SPANS"])
     if "FOLD_RECORD" in os.environ:
         ownership.Shard = RecordingShard  # type: ignore[misc]
+    if "HELD_UP" in os.environ:
+        host.KafkaHost.fold = held_up  # type: ignore[method-assign]
     if "WITHOUT_FENCE" in os.environ:
         without_fence()
     flows = importlib.import_module(os.environ.get("FLOWS", "flows"))
     try:
-        run_worker([flows.orders], load())
+        run_worker([flows.orders], load(), Printing() if "OWN_LOGGER" in os.environ else None)
     except StreamwfError as error:
         sys.exit(str(error))
 

@@ -21,7 +21,7 @@ ABOVE_THE_LINE = {
     *("objects", "declared", "recurring", "validation", "definition", "schedules"),
     *("sources", "connector", "connections", "leading", "connector_views"),
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
-    *("compatibility", "lists"),
+    *("compatibility", "lists", "naming", "measures"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -33,10 +33,12 @@ ORDER = [
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
+    {"naming", "measures"},
     {"redaction", "masking"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
     {"emit", "rows", "connections", "leading", "schedules", "timetable", "waiting", "vault"},
+    {"logs"},
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},

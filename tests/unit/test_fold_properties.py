@@ -86,8 +86,8 @@ def test_any_batches_give_the_same_rows(model: Model, data: st.DataObject) -> No
         found = shard.lookup(row.run_id)
         assert found is not None
         assert found.run_id == row.run_id
-    unreadable = len(log) - shard.verdicts.total()
-    assert shard.set_aside >= unreadable
+    unreadable = len(log) - shard.measures.verdicts.total()
+    assert shard.measures.dead_letters >= unreadable
 
 
 def _checkpoint(shard: Shard, data: st.DataObject) -> None:
@@ -149,10 +149,20 @@ def test_what_was_folded_is_passed_over_when_it_is_read_again(model: Model) -> N
     log = entries_of(model.log)
     shard = opened(MemoryTable())
     shard.fold(log)
-    before = rows_of(shard), shard.position, shard.verdicts.total(), shard.set_aside
+    before = (
+        rows_of(shard),
+        shard.position,
+        shard.measures.verdicts.total(),
+        shard.measures.dead_letters,
+    )
     shard.fold(log)
     shard.fold(log[len(log) // 2 :])
-    assert (rows_of(shard), shard.position, shard.verdicts.total(), shard.set_aside) == before
+    assert (
+        rows_of(shard),
+        shard.position,
+        shard.measures.verdicts.total(),
+        shard.measures.dead_letters,
+    ) == before
 
 
 def told(shard: Shard, since: int) -> list[tuple[int, str | None, bytes, str]]:

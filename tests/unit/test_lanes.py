@@ -10,8 +10,9 @@ from streamwf import Breaker, Rate, Run, Workflow
 from streamwf.agenda import Kind
 from streamwf.events import CANCELLED, FAILED, MOVED, PAUSED, REJECTED, STARTED, Event
 from streamwf.lanes import QUIET, Job, Pace, Paces, RunQueue
+from streamwf.measures import Measures
 from streamwf.record import Record, State
-from tests.support import NOW, SteppedClock, record, result
+from tests.support import NOW, Lines, SteppedClock, record, result
 from tests.unit.sample import Order, Status
 
 MINUTE = timedelta(minutes=1)
@@ -28,8 +29,10 @@ def orders(name: str = "orders", **options: Any) -> Orders:
     return workflow
 
 
-def pace_of(paces: Paces, workflow: Orders, shard: int = 0) -> Pace:
-    pace = paces.of(workflow, workflow.steps["CREATED"], shard)
+def pace_of(
+    paces: Paces, workflow: Orders, shard: int = 0, measures: Measures | None = None
+) -> Pace:
+    pace = paces.of(workflow, workflow.steps["CREATED"], shard, measures or Measures())
     assert pace is not None
     return pace
 
@@ -47,7 +50,7 @@ def failed(message: str = "down") -> Awaitable[Event]:
 
 def test_a_step_that_declares_nothing_has_no_pace() -> None:
     workflow = orders()
-    assert Paces(SteppedClock()).of(workflow, workflow.steps["CREATED"], 0) is None
+    assert Paces(SteppedClock()).of(workflow, workflow.steps["CREATED"], 0, Measures()) is None
 
 
 async def test_the_shards_of_a_process_share_a_breaker() -> None:
@@ -124,11 +127,10 @@ async def test_one_that_is_cancelled_while_it_is_tried_makes_way_for_another() -
 
 
 async def test_people_are_told_once_a_minute_of_each_step() -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
-    clock = SteppedClock()
-    paces = Paces(clock, 2, lambda what, **known: told.append((what, known)))
+    clock, logger, measures = SteppedClock(), Lines(), Measures()
+    told, paces = logger.said, Paces(clock, 2, logger)
     workflow = orders(lag_alert=MINUTE)
-    first, second = pace_of(paces, workflow, 0), pace_of(paces, workflow, 1)
+    first, second = (pace_of(paces, workflow, shard, measures) for shard in range(2))
     other = pace_of(paces, orders("others", lag_alert=MINUTE))
     in_time, late = record(due_at=NOW - MINUTE), record(due_at=NOW - 2 * MINUTE)
     done = result(MOVED, 3, status="DONE")
@@ -136,12 +138,10 @@ async def test_people_are_told_once_a_minute_of_each_step() -> None:
     assert told == []
     for pace in (first, second, other, first):
         await pace.run(late, of(done))
-    known = {"status": "CREATED", "run_id": "run-1", "seconds": 120.0}
-    assert told == [
-        ("step_late", {"workflow": "orders", **known}),
-        ("step_late", {"workflow": "others", **known}),
-    ]
-    assert (first.late, second.late, other.late) == (2, 1, 1)
+    for (level, what, fields), name in zip(told, ("orders", "others"), strict=True):
+        assert (level, what, fields["workflow"]) == ("warning", "step_late", name)
+        assert (fields["run_id"], fields["status"], fields["seconds"]) == ("run-1", "CREATED", 120)
+    assert measures.late == {"CREATED": 3}
     clock.step(QUIET)
     await second.run(late, of(done))
     assert len(told) == 3

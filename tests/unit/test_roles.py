@@ -4,7 +4,7 @@ from enum import Enum, IntEnum, StrEnum, auto
 
 import pytest
 
-from streamwf.roles import Process, role_name
+from streamwf.naming import Process, role_name
 
 
 class Numbered(IntEnum):

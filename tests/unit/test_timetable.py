@@ -176,3 +176,30 @@ def test_whatever_moves_and_whenever_it_is_written_nothing_due_is_missed(
             latest = rows.latest(name)
             waits = latest is None or latest.due_at is None or latest.due_at > now
             assert (name in given_out) == (not waits), (name, latest)
+
+
+# ---- what is late
+
+
+def late(rows: Rows, now: datetime) -> list[tuple[str, Kind, str]]:
+    return sorted((row.foreign_id, kind, name) for row, kind, name in rows.timetable.late(now))
+
+
+def test_late_is_what_is_due_and_was_not_taken_out() -> None:
+    rows = Rows()
+    due = [run(f"o-{n}", due_at=None, timers=(Timer("t", NOW + n * SECOND),)) for n in range(4)]
+    rows.fold(due[0], NOW - SECOND)
+    rows.checkpoint()
+    for row in due[1:]:
+        rows.fold(row, NOW - SECOND)
+    assert late(rows, NOW - SECOND) == []
+    # Nobody has looked at the agenda yet: one is in the table, and two are in no checkpoint.
+    told = [(f"o-{n}", Kind.TIMER, "t") for n in range(4)]
+    assert late(rows, NOW + 2 * SECOND) == told[:3]
+    rows.timetable.scan(NOW)
+    assert late(rows, NOW + SECOND) == told[:2]
+    assert len(list(rows.timetable.due(NOW + SECOND))) == 2
+    assert late(rows, NOW + SECOND) == []
+    # What was answered meanwhile is not late.
+    rows.fold(run("o-2", due_at=None), NOW + 2 * SECOND)
+    assert late(rows, NOW + 3 * SECOND) == told[3:]

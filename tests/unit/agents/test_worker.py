@@ -8,6 +8,8 @@ import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 
+import structlog
+
 from streamwf.agents import worker
 
 worker.PATIENCE = 0.1
@@ -18,7 +20,10 @@ async def for_ever():
 
 
 app = SimpleNamespace(
-    stop=for_ever, fatal={fatal}, settings=SimpleNamespace(shutdown_grace=timedelta(0))
+    stop=for_ever,
+    fatal={fatal},
+    settings=SimpleNamespace(shutdown_grace=timedelta(0)),
+    host=SimpleNamespace(logger=structlog.get_logger()),
 )
 asyncio.run(worker._stopped(app))
 """

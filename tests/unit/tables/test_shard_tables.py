@@ -237,6 +237,33 @@ def test_counts_follow_the_rows(kept: Kept) -> None:
     }
 
 
+def waiting(kept: Kept) -> dict[str, int]:
+    return {status: n for status, n in kept.table.timers().items() if n}
+
+
+def test_timers_are_those_of_runs_in_progress(kept: Kept) -> None:
+    two = (Timer("first", NOW), Timer("second", NOW + SECOND))
+    put(kept, run("a", timers=two), run("b", timers=two[:1]), run("c", state=State.PAUSED))
+    assert waiting(kept) == {"CREATED": 3}
+    put(kept, run("a", timers=two, state=State.PAUSED), position=2)
+    put(kept, run("b", status="PICKED", timers=two), position=3)
+    kept.reopen()
+    assert waiting(kept) == {"PICKED": 2}
+
+
+def test_a_table_of_before_timers_were_counted_counts_them(tmp_path: Path) -> None:
+    kept = InRocksDB(tmp_path)
+    put(kept, run("a", timers=(Timer("first", NOW),)), run("b"))
+    assert kept.table.as_of is not None
+    former = msgspec.structs.replace(kept.table.as_of, timers=None)
+    kept.table._db[b"m"] = msgspec.msgpack.encode(former)
+    kept.reopen()
+    assert waiting(kept) == {"CREATED": 1}
+    put(kept, run("a"), position=2)
+    assert waiting(kept) == {}
+    kept.table.close()
+
+
 # ---- what is due
 
 
@@ -363,6 +390,11 @@ def test_all_tables_agree_on_any_log(
         shard.committed(checkpoint)
     rocks.reopen()
     assert told(rocks.table) == told(memory.table)
+    waiting = Counter[str]()
+    for row in model.rows.values():
+        if row.state in (State.INITIATED, State.RUNNING):
+            waiting[row.status] += len(row.timers)
+    assert +shard.timers() == +waiting
     ids = {row.run_id for row in model.rows.values()} | {event.runid for event in model.log}
     for run_id in ids:
         assert rocks.table.head_of(run_id) == memory.table.head_of(run_id)
@@ -377,6 +409,7 @@ def told(table: ShardTable) -> tuple[object, ...]:
         table.position,
         [(key, msgspec.json.encode(row)) for key, row in rows],
         {pair: n for pair, n in table.counts().items() if n},
+        {status: n for status, n in table.timers().items() if n},
         table.due(*EVER, 100),
         table.due(NOW + MICROSECOND, NOW + 3 * MICROSECOND, 1),
     )
