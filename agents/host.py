@@ -371,9 +371,22 @@ class KafkaHost:
             now = self.clock.now()
             for shard in self._open_shards():
                 try:
+                    if not shard.live:
+                        self._look_at_end(shard)
                     shard.tick(now)
                 except Exception as error:
                     self._warn("tick_failed", (shard.workflow.name, shard.partition), error)
+
+    def _look_at_end(self, shard: Shard) -> None:
+        """A log may end with what is no record, like the end of a transaction: nothing is to be
+        folded there, and a shard that waited for it would never be live."""
+        end = self.end(shard.workflow.name, shard.partition)
+        if end is not None and end <= shard.position < shard.end:
+            shard.end = shard.position
+            try:
+                shard.maybe_live()
+            except StreamwfError as error:
+                self._failed(error)
 
     def scan_timers(self) -> None:
         """Read what comes due next from the timer tables."""

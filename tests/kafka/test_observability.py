@@ -116,6 +116,16 @@ async def test_lag_of_a_log_that_ends_with_a_transaction(cluster: Cluster) -> No
         return all(len(lag) == PARTITIONS and not any(lag.values()) for lag in lags)
 
     await until(caught_up, "no lag")
+    # Nor does the next owner wait for a record that is not there.
+    assert worker.stop() == 0
+    worker.wipe()
+    worker = await opened(cluster, "next")
+
+    async def active() -> bool:
+        found = await metrics(worker)
+        return found["streamwf_shards"]["orders", "active"] == PARTITIONS
+
+    await until(active, "all shards active")
 
 
 async def test_lag_grows_while_a_worker_has_too_much_to_do(cluster: Cluster) -> None:
