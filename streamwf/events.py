@@ -189,8 +189,6 @@ _decode_short = msgspec.json.Decoder(_ShortForm).decode
 _decode_starts = msgspec.json.Decoder(tuple[Start, ...]).decode
 _decode_ended = msgspec.json.Decoder(Ended).decode
 
-_is_traceparent = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
-_TRACE_ID = slice(3, 35)
 
 #: The namespace of every id that streamwf derives.
 _IDS = uuid.UUID("5f0a3c1e-7d2b-5e64-9c0f-1b1f6f3a9d51")
@@ -349,7 +347,7 @@ def object_of(event: Event) -> msgspec.Raw | None:
 def trace_of(event: Event) -> Trace | None:
     """What continues an event in its trace; None if it has none, or what can't be one."""
     traceparent = event.traceparent
-    return Trace(traceparent, event.time) if _is_traceparent(traceparent) else None
+    return Trace(traceparent, event.time) if trace_id_of(traceparent) else None
 
 
 def taken_up(record: Record, event: Event) -> Trace | None:
@@ -357,7 +355,7 @@ def taken_up(record: Record, event: Event) -> Trace | None:
     trace, former = trace_of(event), record.trace
     if trace is None or former is None:
         return trace or former
-    if trace.parent[_TRACE_ID] == former.parent[_TRACE_ID]:
+    if trace_id_of(trace.parent) == trace_id_of(former.parent):
         return trace
     return Trace(trace.parent, trace.at, former.parent)
 

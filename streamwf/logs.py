@@ -77,7 +77,7 @@ def fields_here() -> Fields:
     if job is None:
         return {}
     naming, record, kind = job
-    return naming.run(record, kind)
+    return naming.run(record, kind, record.trace.parent if record.trace else "")
 
 
 def logger_here() -> Logger | None:
