@@ -189,7 +189,6 @@ _decode_short = msgspec.json.Decoder(_ShortForm).decode
 _decode_starts = msgspec.json.Decoder(tuple[Start, ...]).decode
 _decode_ended = msgspec.json.Decoder(Ended).decode
 
-
 #: The namespace of every id that streamwf derives.
 _IDS = uuid.UUID("5f0a3c1e-7d2b-5e64-9c0f-1b1f6f3a9d51")
 
@@ -329,7 +328,8 @@ def _instant(timestamp_ms: int) -> datetime:
         raise UnreadableRecord(why=f"its timestamp {timestamp_ms} is no time: {error}") from error
 
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# Versions after the first may have more at the end. https://www.w3.org/TR/trace-context/
+_TRACEPARENT = re.compile(r"(?!00-.{52}-)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,200})?")
 
 
 def trace_id_of(traceparent: str) -> str:
