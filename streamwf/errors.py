@@ -245,7 +245,11 @@ class PositionUnknown(StreamwfError):
 # ---- what runs beneath
 
 
-class BrokerUnreachable(StreamwfError):
+class StoreUnreachable(StreamwfError):
+    """{store} can't be reached: {cause}. Check that it runs, and the address in {setting}."""
+
+
+class BrokerUnreachable(StoreUnreachable):
     """No Kafka broker answers at {brokers}. Start one, or name another with --brokers or
     KAFKA_BROKERS. ({cause})"""
 
@@ -292,6 +296,18 @@ class WorkerFailed(StreamwfError):
 
 class NotReady(StreamwfError):
     """{what} is still being recovered. Try again in a moment."""
+
+
+class StreamClosed(StreamwfError):
+    """The {what} of stream {stream!r} is closed. Open another one."""
+
+
+class RecordRefused(StreamwfError):
+    """Table {table} can't take a record of {key!r}: {why}. Give its columns room for it."""
+
+
+class Fenced(StreamwfError):
+    """Shard {shard} of {workflow!r} has a newer owner: nothing is stored by this one any more."""
 
 
 class InvalidSettings(StreamwfError):

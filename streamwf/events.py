@@ -329,7 +329,9 @@ def _instant(timestamp_ms: int) -> datetime:
 
 
 # Versions after the first may have more at the end. https://www.w3.org/TR/trace-context/
-_TRACEPARENT = re.compile(r"(?!00-.{52}-)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,200})?")
+_TRACEPARENT = re.compile(
+    r"(?!00-.{52}-)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,200})?"
+)
 
 
 def trace_id_of(traceparent: str) -> str:

@@ -1,13 +1,13 @@
 """The ports: what the core asks of its surroundings, stated as obligations."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .events import Event
-from .record import Record, Trace
+from .record import Record, State, Trace
 
 KindT = TypeVar("KindT", bound=str)
 
@@ -187,3 +187,187 @@ class KeyProvider(Protocol):
 
         Durable once it returns, and harmless to repeat.
         """
+
+
+class Outgoing(NamedTuple):
+    """A record to be appended to a stream. key: the foreign id; one key keeps its order."""
+
+    key: bytes
+    value: bytes
+
+
+class Received(NamedTuple):
+    """A record that was received. partition: the part of its stream in which its offset counts."""
+
+    partition: int
+    record: LogRecord
+
+
+class EventSender(Protocol):
+    """Appends to one stream."""
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Return once all of them are durable, those of one key in their order.
+
+        After an error, or a crash, some may be there: who sends them again sends them twice.
+        Raises StoreUnreachable, StreamClosed, and what the adapter says of itself.
+        """
+
+    async def close(self) -> None: ...
+
+
+class EventReceiver(Protocol):
+    """Follows one stream, in order, for one name."""
+
+    async def recv(self) -> Sequence[Received]:
+        """The next records, at least one; waits for them. Who is cancelled has received nothing.
+
+        Raises StoreUnreachable, after which it may be called again, and StreamClosed.
+        """
+
+    async def ack(self) -> None:
+        """Commit what was received: a later receiver of this name begins after it.
+
+        What was received and never acknowledged is received again.
+        """
+
+    async def lag(self) -> int:
+        """How many records of the stream are there and were not received yet."""
+
+    async def close(self) -> None: ...
+
+
+class EventStreamer(Protocol):
+    """The log: streams of records, each kept for ever, to be read again from any place.
+
+    An offset is greater than that of every record before it in its partition; there may be gaps.
+    """
+
+    async def sender(self, stream: str) -> EventSender: ...
+
+    async def receiver(
+        self,
+        stream: str,
+        name: str,
+        *,
+        since: Mapping[int, int] | None = None,
+        from_latest: bool = False,
+    ) -> EventReceiver:
+        """Begin where the receiver of this name has committed; if it never has, at the beginning.
+
+        since: the next offset of each partition, instead; others from their beginning.
+        from_latest: if it never has committed, see only what is sent from now on.
+        """
+
+    async def ends(self, stream: str) -> Mapping[int, int]:
+        """The offset after the last record, of each partition; receivers get all before it."""
+
+    async def read(self, stream: str, partition: int, offsets: Sequence[int]) -> list[LogRecord]:
+        """The records at these ascending offsets; where there is none, none. Raises
+        StoreUnreachable."""
+
+    async def close(self) -> None:
+        """Close it, with its senders and receivers."""
+
+
+class ShardId(NamedTuple):
+    """One shard of one workflow. number: counted from 0."""
+
+    workflow: str
+    number: int
+
+
+class Due(NamedTuple):
+    """When something of a row is due. key: the row's."""
+
+    due_at: datetime
+    key: str
+
+
+class RecordQuery(NamedTuple):
+    """Which rows are wanted, and in which order. Empty means all; several are alternatives.
+
+    created_after, created_before: bounds, the first included, the second not.
+    newest_first: by when they were created, or the other way round.
+    """
+
+    workflow: str = ""
+    foreign_id: str = ""
+    states: Sequence[State] = ()
+    statuses: Sequence[str] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    newest_first: bool = False
+    offset: int = 0
+    limit: int = 100
+
+
+class RecordStore(Protocol):
+    """The rows of all shards, in the image of their folds. Names are of any characters."""
+
+    async def open(self, shard: ShardId, token: int) -> int | None:
+        """The position that the rows of a shard are as of; None if nothing was ever stored.
+
+        token: that of the role which owns the shard. Once this returns nothing is stored any more
+        with a lesser one.
+        """
+
+    def rows(self, shard: ShardId) -> AsyncIterator[tuple[str, Record]]:
+        """All rows of a shard by their keys, in no order."""
+
+    async def store(self, shard: ShardId, checkpoint: Checkpoint, token: int) -> None:
+        """Store a whole checkpoint, or nothing of it.
+
+        Raises Fenced if the shard was opened with a greater token, and StoreUnreachable: then it
+        may or may not be stored, and may be stored again.
+        """
+
+    async def lookup(self, workflow: str, run_id: str) -> Record | None: ...
+
+    async def latest(self, workflow: str, foreign_id: str) -> Record | None: ...
+
+    async def list(self, query: RecordQuery) -> Sequence[Record]:
+        """Rows of runs, but for inner runs. Those created at the same time come by run id."""
+
+
+class TimeoutStore(Protocol):
+    """The agenda of all shards: what is due when."""
+
+    async def put(self, shard: ShardId, due: Iterable[Due]) -> None:
+        """What is there already stays, once."""
+
+    async def delete(self, shard: ShardId, due: Iterable[Due]) -> None:
+        """What is not there need not be."""
+
+    async def due(self, shard: ShardId, until: datetime, limit: int) -> Sequence[Due]:
+        """What is due before an instant, in order of time. If there are more than `limit`, it
+        stops after the last one that is due at the same instant."""
+
+    async def next_due(self, shard: ShardId) -> datetime | None:
+        """When the first of all is due."""
+
+
+class Hold(Protocol):
+    """A role that is held.
+
+    token: greater than that of everyone who has held the role before.
+    """
+
+    @property
+    def token(self) -> int: ...
+
+    @property
+    def held(self) -> bool:
+        """Whether it is beyond doubt that nobody else holds the role."""
+
+    async def lost(self) -> None:
+        """Return once the role is lost, before another can get it; never while it is held."""
+
+
+class RoleScheduler(Protocol):
+    """Who does what: each role has one holder at a time, here or in another process."""
+
+    def hold(self, role: str) -> AbstractAsyncContextManager[Hold]:
+        """Wait for a role, and hold it until the block ends, or is cancelled, or it is lost."""
+
+    async def close(self) -> None: ...

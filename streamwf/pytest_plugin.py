@@ -10,6 +10,9 @@ import pytest
 from .definition import Workflow
 from .testing import PATIENCE, Engine, SteppedClock, engine
 
+# Before anything imports them, so that their assertions tell what they compared.
+pytest.register_assert_rewrite("streamwf.testing.contracts")
+
 
 class EngineFactory(Protocol):
     """`streamwf.testing.engine` on the clock of the test."""

@@ -17,6 +17,18 @@ import pytest
 from streamwf.adapters.kafka_jars import kafka_runtime
 from streamwf.adapters.local_kafka import Broker, LocalKafka, find_broker
 from streamwf.errors import StreamwfError
+from tests.databases import (  # noqa: F401
+    mariadb,
+    mariadb_url,
+    own_mariadb,
+    own_postgres,
+    own_redis,
+    postgres,
+    postgres_url,
+    redis,
+    redis_url,
+    sqlite_url,
+)
 
 SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
 KAFKA_TESTS = Path(__file__).parent / "kafka"

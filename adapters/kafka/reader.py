@@ -32,9 +32,15 @@ Batches = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 Deliver = Callable[[TopicPartition, Sequence[ConsumerRecord]], Awaitable[None]]
 
 
-def consumer(settings: Settings, committed: bool = False) -> AIOKafkaConsumer:
-    """A consumer without a group. committed: pass over what aborted transactions wrote."""
+def consumer(
+    settings: Settings, committed: bool = False, group: str | None = None
+) -> AIOKafkaConsumer:
+    """A consumer whose partitions are ours to say.
+
+    committed: pass over what aborted transactions wrote. group: whose offsets it can commit.
+    """
     return AIOKafkaConsumer(
+        group_id=group,
         bootstrap_servers=settings.brokers,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

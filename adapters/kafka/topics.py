@@ -113,6 +113,24 @@ async def ensure_keys(workflows: Iterable[str], settings: Settings) -> None:
             await client.close()
 
 
+async def ensure_events(workflow: str, settings: Settings) -> tuple[str, int]:
+    """The topic of a workflow's events, and how many partitions it has; created if need be.
+
+    Raises BrokerUnreachable and TopicRefused.
+    """
+    topics = Topics.of(workflow, settings)
+    client = await admin(settings)
+    try:
+        if topics.events not in await client.list_topics():
+            wanted = {topic.name: topic for topic in _wanted(topics, settings)}
+            await create(client, wanted[topics.events])
+        return topics.events, (await _described(client, [topics.events]))[topics.events]
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreachable(settings, error) from error
+    finally:
+        await client.close()
+
+
 def _wanted(topics: Topics, settings: Settings) -> list[NewTopic]:
     # A record over the limit must still reach the log, to be set aside there with its reason.
     largest = str(max(4 * settings.max_record_bytes, 4_000_000))

@@ -16,7 +16,7 @@ from streamwf.adapters.local_kafka import LocalKafka
 from streamwf.errors import KeyDestroyed, PartitionMismatch
 from streamwf.settings import Settings
 from streamwf.tables.keys import DESTROYED, record_key
-from tests.contracts.key_provider import RUN, KeyProviderContract
+from streamwf.testing.contracts.key_provider import RUN, KeyProviderContract
 from tests.kafka.cluster import until
 
 PARTITIONS = 2

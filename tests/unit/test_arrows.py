@@ -57,6 +57,9 @@ RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
 #: What ships for users' tests, and runs in none of their workers.
 FOR_TESTS = {"testing", "pytest_plugin"}
 
+#: What adapters have to pass; imported by tests alone.
+CONTRACTS = "streamwf.testing.contracts"
+
 #: The modules of the core that a table may import.
 FOR_TABLES = {"ports", "events", "record", "errors", "agenda"}
 
@@ -150,6 +153,7 @@ def modules(folder: str = "") -> list[Module]:
 
 CORE = {module.name.removeprefix("streamwf.") or "__init__": module for module in modules()}
 CORE["__init__"] = CORE.pop("streamwf")
+CORE["testing"] = read(PACKAGE / "testing" / "__init__.py")
 
 
 def own(names: set[str]) -> set[str]:
@@ -214,15 +218,24 @@ def test_agents_are_one_host_and_know_no_other(module: Module) -> None:
 
 
 def test_nothing_that_ships_imports_what_only_tests_need() -> None:
-    for folder in ("", "tables", "adapters", "agents", "cli"):
-        for module in modules(folder):
-            roots = {name.split(".")[0] for name in module.everything}
-            # pytest itself loads its plugin, and nothing else may.
-            allowed = {"pytest"} if module.name == "streamwf.pytest_plugin" else set()
-            assert not roots & {"tests", "pytest", "hypothesis"} - allowed, module.name
-            assert not own(module.everything) & FOR_TESTS or (
-                module.name.removeprefix("streamwf.") in FOR_TESTS
-            ), module.name
+    shipped = [
+        module for folder in ("tables", "adapters", "agents", "cli") for module in modules(folder)
+    ]
+    for module in [*CORE.values(), *shipped]:
+        roots = {name.split(".")[0] for name in module.everything}
+        # pytest itself loads its plugin, and nothing else may.
+        allowed = {"pytest"} if module.name == "streamwf.pytest_plugin" else set()
+        assert not roots & {"tests", "pytest", "hypothesis"} - allowed, module.name
+        assert not own(module.everything) & FOR_TESTS or (
+            module.name.removeprefix("streamwf.") in FOR_TESTS
+        ), module.name
+        assert not any(name.startswith(CONTRACTS) for name in module.everything), module.name
+
+
+@pytest.mark.parametrize("module", modules("testing/contracts"), ids=lambda module: module.name)
+def test_contracts_know_ports_and_no_adapter(module: Module) -> None:
+    others = {name for name in module.everything if not name.startswith(CONTRACTS)}
+    assert own(others) <= FOR_TABLES
 
 
 def test_one_module_knows_what_traces_are_made_with() -> None:

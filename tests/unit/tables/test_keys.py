@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from streamwf.errors import KeyDestroyed
 from streamwf.ports import Key, KeyProvider
 from streamwf.tables.keys import DESTROYED, KeyTable, MemoryKeys, record_key
-from tests.contracts.key_provider import KeyProviderContract
+from streamwf.testing.contracts.key_provider import KeyProviderContract
 from tests.support import examples
 
 SECRET = bytes(32)

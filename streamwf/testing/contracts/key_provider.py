@@ -10,6 +10,7 @@ from streamwf.ports import Key, KeyProvider
 RUN = ("orders", "o-1", "run-1")
 
 
+@pytest.mark.asyncio
 class KeyProviderContract:
     """Subclasses give `keys`, and `elsewhere`: the same keys as another process sees them.
 

@@ -12,18 +12,18 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, NoReturn, TypeVar
 
-from .agenda import Entry, Kind, entries
-from .client import Client
-from .definition import Run, Workflow
-from .embedded import EmbeddedHost
-from .errors import AwaitFailed, DeadlineExceeded
-from .events import CALLBACK
-from .gateway import LocalGateway
-from .operations import Operations
-from .record import Record
-from .run_info import RunInfo
-from .shard import Shard
-from .views import EventView, TimerView
+from streamwf.agenda import Entry, Kind, entries
+from streamwf.client import Client
+from streamwf.definition import Run, Workflow
+from streamwf.embedded import EmbeddedHost
+from streamwf.errors import AwaitFailed, DeadlineExceeded
+from streamwf.events import CALLBACK
+from streamwf.gateway import LocalGateway
+from streamwf.operations import Operations
+from streamwf.record import Record
+from streamwf.run_info import RunInfo
+from streamwf.shard import Shard
+from streamwf.views import EventView, TimerView
 
 __all__ = ["START", "Engine", "SteppedClock", "build_run", "engine"]
 

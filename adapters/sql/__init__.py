@@ -1,0 +1,1 @@
+"""Stores in PostgreSQL, MySQL and MariaDB, and SQLite."""

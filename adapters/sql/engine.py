@@ -1,0 +1,174 @@
+"""Engines for the SQL stores: the one place that knows drivers and what each needs.
+
+Whatever keeps a statement from the database, at any place where an engine is used, comes as
+StoreUnreachable.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from streamwf.errors import InvalidSettings, StoreUnreachable
+
+#: How long a connection may take, and how long SQLite waits for its turn to write.
+CONNECT_SECONDS = 10
+BUSY_SECONDS = 30
+
+# By the scheme of a URL: SQLAlchemy's name, the driver, what installs it.
+_SCHEMES = {
+    "postgresql": ("postgresql", "asyncpg", "streamwf[postgres]"),
+    "postgres": ("postgresql", "asyncpg", "streamwf[postgres]"),
+    "mysql": ("mysql", "asyncmy", "streamwf[mysql]"),
+    "mariadb": ("mariadb", "asyncmy", "streamwf[mysql]"),
+    "sqlite": ("sqlite", "aiosqlite", "streamwf"),
+}
+# Of PostgreSQL: lost connections, what it has too little of, shutdown, its disks, read-only.
+_SQLSTATES = ("08", "53", "57P", "58", "25006")
+# Of MySQL: the same, and who waited for a lock too long or in a ring. Those of its client, 2000 on.
+_MYSQL = {1021, 1026, 1040, 1053, 1114, 1203, 1205, 1213, 1290, 1836, 1927, 4031}
+# Of SQLite: busy, locked, read-only, input and output, damaged, full, can't be opened, no database.
+_SQLITE = {5, 6, 8, 10, 11, 13, 14, 26}
+
+
+def create(url: str, setting: str) -> AsyncEngine:
+    """An engine for a URL as people write it: sqlite:///orders.db, postgresql://user@host/name.
+
+    setting: the name of the setting that has the URL, for what errors say.
+    Nothing is connected yet. Raises InvalidSettings; what uses the engine, StoreUnreachable.
+    """
+    parsed = _parse(url, setting)
+    try:
+        engine = create_async_engine(parsed, pool_pre_ping=True, **_options(parsed))
+    except ModuleNotFoundError as error:
+        package = _SCHEMES[_scheme(parsed)][2]
+        raise _invalid(setting, f"needs {error.name}: pip install '{package}'") from None
+    except (ArgumentError, InvalidRequestError) as error:
+        raise _invalid(setting, _without_password(str(error), parsed)) from None
+    _tell_of_failures(engine, parsed, setting)
+    if engine.dialect.name == "sqlite":
+        _set_up_sqlite(engine)
+    return engine
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that may write, committed at the end of the block.
+
+    On SQLite it waits for its turn at its beginning: one that has read can't wait any more.
+    """
+    async with engine.connect() as connection:
+        await connection.execution_options(streamwf_writes=True)
+        async with connection.begin():
+            yield connection
+
+
+def _parse(url: str, setting: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The text of what can't be parsed may have a password anywhere.
+        raise _invalid(setting, "is no URL of a database, like sqlite:///orders.db") from None
+    scheme = _scheme(parsed)
+    if scheme not in _SCHEMES:
+        known = ", ".join(_SCHEMES)
+        raise _invalid(setting, f"is for {scheme!r}, which is none of {known}")
+    name, driver, _ = _SCHEMES[scheme]
+    # Whichever driver it names: people have one URL for this and for programs of other kinds.
+    parsed = parsed.set(drivername=f"{name}+{driver}")
+    if name == "postgresql" and (mode := parsed.query.get("sslmode")):
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    if name in ("mysql", "mariadb"):
+        parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+    return parsed
+
+
+def _scheme(url: URL) -> str:
+    return url.drivername.partition("+")[0]
+
+
+def _options(url: URL) -> dict[str, Any]:
+    name = _scheme(url)
+    if name == "postgresql":
+        return {"connect_args": {"timeout": CONNECT_SECONDS}}
+    if name in ("mysql", "mariadb"):
+        # Not REPEATABLE READ: what looks again has to see what is new.
+        return {
+            "connect_args": {"connect_timeout": CONNECT_SECONDS},
+            "isolation_level": "READ COMMITTED",
+        }
+    return {"connect_args": {"timeout": BUSY_SECONDS}}
+
+
+def _set_up_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        # By itself the driver begins transactions late, and commits some early.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("streamwf_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _tell_of_failures(engine: AsyncEngine, url: URL, setting: str) -> None:
+    def unreachable(cause: BaseException) -> StoreUnreachable:
+        text = _without_password(str(cause) or type(cause).__name__, url)
+        return StoreUnreachable(store=_name(url), cause=text.rstrip("."), setting=setting)
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connecting(dialect: Any, _: object, arguments: Any, options: Any) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except Exception as error:
+            raise unreachable(error) from None
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def failed(context: ExceptionContext) -> StoreUnreachable | None:
+        error = context.original_exception
+        if context.is_pre_ping:
+            # The pool makes a new connection instead.
+            return None
+        if isinstance(error, StoreUnreachable):
+            return error
+        lost = context.is_disconnect and isinstance(error, Exception)
+        return unreachable(error) if lost or _is_out_of_reach(error) else None
+
+
+def _is_out_of_reach(error: BaseException) -> bool:
+    """Whether it is the database's or the network's fault, not that of the statement."""
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_SQLSTATES)
+    sqlite = getattr(error, "sqlite_errorcode", None)
+    if isinstance(sqlite, int):
+        # The last byte is the error, the rest its circumstances.
+        return sqlite & 0xFF in _SQLITE
+    code = error.args[0] if error.args else None
+    known = isinstance(code, int) and (code in _MYSQL or 2000 <= code < 3000)
+    return known or isinstance(error, OSError)
+
+
+def _name(url: URL) -> str:
+    if _scheme(url) == "sqlite":
+        return f"The database {url.database or ':memory:'}"
+    port = f":{url.port}" if url.port else ""
+    return f"The database {url.database} at {url.host or 'localhost'}{port}"
+
+
+def _without_password(text: str, url: URL) -> str:
+    password = url.password
+    return text.replace(str(password), "***") if password else text
+
+
+def _invalid(setting: str, why: str) -> InvalidSettings:
+    return InvalidSettings(mistakes=f"- {setting}: {why}")

@@ -1,0 +1,253 @@
+"""Streams as topics of Kafka: those of a workflow's events, as the Faust host has them, too."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, KafkaError, MessageSizeTooLargeError
+
+from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.reader import (
+    BATCH,
+    IDLE_MS,
+    OffsetReader,
+    consumer,
+    read_to,
+    stop_consumer,
+)
+from streamwf.adapters.kafka.topics import ensure_events, partition_of, unreachable
+from streamwf.errors import RecordTooLarge, StreamClosed
+from streamwf.ports import LogRecord, Outgoing, Received
+from streamwf.settings import Settings
+
+
+class KafkaStreamer:
+    """An EventStreamer on the brokers of the settings.
+
+    A stream is the topic of events of the workflow of that name, created with as many partitions
+    as are set. What a receiver commits is under the group of its name, after the topic prefix.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topics: dict[str, tuple[str, int]] = {}
+        self._reader = OffsetReader(settings)
+        self._looker: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+        self._opened: list[_Sender | _Receiver] = []
+
+    async def sender(self, stream: str) -> "_Sender":
+        topic, partitions = await self._topic(stream)
+        self._opened.append(sender := _Sender(self._settings, stream, topic, partitions))
+        return sender
+
+    async def receiver(
+        self,
+        stream: str,
+        name: str,
+        *,
+        since: Mapping[int, int] | None = None,
+        from_latest: bool = False,
+    ) -> "_Receiver":
+        topic, count = await self._topic(stream)
+        group = f"{self._settings.topic_prefix}{name}"
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        try:
+            reader = await _started(consumer(self._settings, committed=True, group=group))
+            try:
+                positions = await _begin(reader, partitions, since, from_latest)
+            except BaseException:
+                await stop_consumer(reader)
+                raise
+        except (KafkaError, OSError) as error:
+            raise unreachable(self._settings, error) from error
+        receiver = _Receiver(self._settings, stream, reader, positions)
+        self._opened.append(receiver)
+        return receiver
+
+    async def ends(self, stream: str) -> Mapping[int, int]:
+        topic, count = await self._topic(stream)
+        try:
+            async with self._turn:
+                if self._looker is None:
+                    self._looker = await _started(consumer(self._settings, committed=True))
+                looker, partitions = self._looker, [TopicPartition(topic, n) for n in range(count)]
+                ends = await looker.end_offsets(partitions)
+                return {at.partition: await _after_last(looker, at, ends[at]) for at in partitions}
+        except (KafkaError, OSError) as error:
+            raise unreachable(self._settings, error) from error
+
+    async def read(self, stream: str, partition: int, offsets: Sequence[int]) -> list[LogRecord]:
+        topic, _ = await self._topic(stream)
+        try:
+            return list(await self._reader.read(TopicPartition(topic, partition), offsets))
+        except (KafkaError, OSError) as error:
+            raise unreachable(self._settings, error) from error
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()
+        self._opened.clear()
+        await self._reader.stop()
+        if self._looker is not None:
+            await stop_consumer(self._looker)
+            self._looker = None
+
+    async def _topic(self, stream: str) -> tuple[str, int]:
+        if stream not in self._topics:
+            self._topics[stream] = await ensure_events(stream, self._settings)
+        return self._topics[stream]
+
+
+async def _started(reader: AIOKafkaConsumer) -> AIOKafkaConsumer:
+    try:
+        await reader.start()
+    except BaseException:
+        await stop_consumer(reader)
+        raise
+    return reader
+
+
+async def _after_last(reader: AIOKafkaConsumer, partition: TopicPartition, end: int) -> int:
+    """The offset after the last record: ends of transactions take offsets, too, and are none."""
+    start = end
+    while start:
+        start = max(0, end - 1 - 10 * (end - start))
+        last = None
+        async for records in read_to(reader, partition, start, end):
+            last = records[-1] if records else last
+        if last is not None:
+            return int(last.offset) + 1
+    return 0
+
+
+async def _begin(
+    reader: AIOKafkaConsumer,
+    partitions: list[TopicPartition],
+    since: Mapping[int, int] | None,
+    from_latest: bool,
+) -> dict[TopicPartition, int]:
+    """Go to where a receiver begins, and return the position in each partition."""
+    reader.assign(partitions)
+    if since is not None:
+        positions = {at: since.get(at.partition, 0) for at in partitions}
+    else:
+        committed = {at: await reader.committed(at) for at in partitions}
+        known = any(offset is not None for offset in committed.values())
+        latest = from_latest and not known
+        start = await reader.end_offsets(partitions) if latest else dict.fromkeys(partitions, 0)
+        positions = {at: start[at] if committed[at] is None else committed[at] for at in partitions}
+    for at, position in positions.items():
+        reader.seek(at, position)
+    return positions
+
+
+class _Sender:
+    def __init__(self, settings: Settings, stream: str, topic: str, partitions: int) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._topic = topic
+        self._partitions = partitions
+        self._producer: AIOKafkaProducer | None = None
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        if self._closed:
+            raise StreamClosed(what="sender", stream=self._stream)
+        batches: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for key, value in records:
+            batches[partition_of(key.decode(), self._partitions)].append((key, value))
+        if not batches:
+            return
+        try:
+            to = await self._started()
+            appended = await asyncio.gather(
+                *(append_batch(to, self._topic, at, batch) for at, batch in batches.items()),
+                return_exceptions=True,
+            )
+            for outcome in appended:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        except MessageSizeTooLargeError as error:
+            largest = max(len(value) for _, value in records)
+            limit = self._settings.max_record_bytes
+            raise RecordTooLarge(what="record", size=largest, limit=limit) from error
+        except (KafkaError, OSError) as error:
+            await self._drop()
+            raise unreachable(self._settings, error) from error
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._drop()
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._turn:
+            if self._producer is None:
+                started = producer(self._settings)
+                try:
+                    await started.start()
+                except BaseException:
+                    await started.stop()
+                    raise
+                self._producer = started
+            return self._producer
+
+    async def _drop(self) -> None:
+        """After an error: a producer that numbers its batches can't go on past one it has lost."""
+        dropped, self._producer = self._producer, None
+        if dropped is not None:
+            await dropped.stop()
+
+
+class _Receiver:
+    def __init__(
+        self,
+        settings: Settings,
+        stream: str,
+        reader: AIOKafkaConsumer,
+        positions: dict[TopicPartition, int],
+    ) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._reader = reader
+        self._next = positions
+        self._closed = False
+
+    async def recv(self) -> Sequence[Received]:
+        try:
+            while not self._closed:
+                batches = await self._reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)
+                for at, records in batches.items():
+                    self._next[at] = records[-1].offset + 1
+                if batches:
+                    return [
+                        Received(at.partition, record)
+                        for at, records in batches.items()
+                        for record in records
+                    ]
+        except ConsumerStoppedError:
+            pass
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+        raise StreamClosed(what="receiver", stream=self._stream)
+
+    async def ack(self) -> None:
+        try:
+            await self._reader.commit(dict(self._next))
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+
+    async def lag(self) -> int:
+        """As many as there are offsets: ends of transactions of others count, too."""
+        try:
+            ends = await self._reader.end_offsets(list(self._next))
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+        return sum(max(0, ends[at] - position) for at, position in self._next.items())
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await stop_consumer(self._reader)
