@@ -306,6 +306,29 @@ class RecordRefused(StreamwfError):
     """Table {table} can't take a record of {key!r}: {why}. Give its columns room for it."""
 
 
+class StoreDenied(StoreUnreachable):
+    """{store} refuses the user: {cause}. Check the user, the password and the rights in
+    {setting}."""
+
+
+class StoreNotFound(StoreUnreachable):
+    """{store} does not exist: {cause}. Create it, or check its name in {setting}."""
+
+
+class StoreReadOnly(StoreUnreachable):
+    """{store} can only be read: {cause}. Let it be written, or name another in {setting}."""
+
+
+class StoreFull(StoreUnreachable):
+    """{store} has no room left: {cause}. Make room where it keeps its data, or name another in
+    {setting}. What could not be stored is tried again."""
+
+
+class SchemaNewer(StreamwfError):
+    """{store} has tables of version {found}, and this streamwf knows those up to {known}. They were
+    left as they are. Install a newer streamwf, or name another database in {setting}."""
+
+
 class Fenced(StreamwfError):
     """Shard {shard} of {workflow!r} has a newer owner: nothing is stored by this one any more."""
 

@@ -309,17 +309,17 @@ class RecordStore(Protocol):
         """The position that the rows of a shard are as of; None if nothing was ever stored.
 
         token: that of the role which owns the shard. Once this returns nothing is stored any more
-        with a lesser one.
+        with a lesser one. Raises Fenced if the shard was opened with a greater one.
         """
 
     def rows(self, shard: ShardId) -> AsyncIterator[tuple[str, Record]]:
         """All rows of a shard by their keys, in no order."""
 
     async def store(self, shard: ShardId, checkpoint: Checkpoint, token: int) -> None:
-        """Store a whole checkpoint, or nothing of it.
+        """Store a whole checkpoint, or nothing of it. What is due of its rows is as they say then.
 
         Raises Fenced if the shard was opened with a greater token, and StoreUnreachable: then it
-        may or may not be stored, and may be stored again.
+        may or may not be stored, and may be stored again, by itself or with what came since.
         """
 
     async def lookup(self, workflow: str, run_id: str) -> Record | None: ...
@@ -327,7 +327,8 @@ class RecordStore(Protocol):
     async def latest(self, workflow: str, foreign_id: str) -> Record | None: ...
 
     async def list(self, query: RecordQuery) -> Sequence[Record]:
-        """Rows of runs, but for inner runs. Those created at the same time come by run id."""
+        """Rows of runs, but for inner runs. Those created at the same time come by run id, in the
+        same direction."""
 
 
 class TimeoutStore(Protocol):

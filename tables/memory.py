@@ -1,15 +1,14 @@
 """A shard's table in memory: for development, tests and looking aside."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sortedcontainers import SortedDict, SortedSet
 
-from streamwf.agenda import timers_of
-from streamwf.ports import Checkpoint
+from streamwf.ports import Checkpoint, Due
 from streamwf.record import Record, row_key
 from streamwf.tables import ids, timers
+from streamwf.tables.tally import Tally
 
 
 class MemoryTable:
@@ -20,8 +19,7 @@ class MemoryTable:
         self._rows: SortedDict[str, Record] = SortedDict()
         self._timers: SortedSet[bytes] = SortedSet()
         self._heads: dict[str, str] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._waiting: Counter[str] = Counter()
+        self._tally = Tally()
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Apply a checkpoint."""
@@ -30,7 +28,7 @@ class MemoryTable:
         for change in checkpoint.changes:
             if change.before is not None:
                 self._timers.difference_update(timers.keys(change.key, change.before))
-                self._count(change.before, -1)
+                self._tally.add(change.before, -1)
             if change.after is None:
                 self._rows.pop(change.key, None)
                 continue
@@ -38,14 +36,16 @@ class MemoryTable:
             after = change.after
             self._heads[after.run_id] = row_key(after.kind, after.foreign_id)
             self._timers.update(timers.keys(change.key, after))
-            self._count(after, 1)
+            self._tally.add(after, 1)
         self.position = checkpoint.position
 
-    def _count(self, record: Record, more: int) -> None:
-        if not record.kind:
-            self._counts[record.status, record.state] += more
-        if record.timers:
-            self._waiting[record.status] += more * timers_of(record)
+    def put(self, due: Iterable[Due]) -> None:
+        """Add to the agenda what no row says."""
+        self._timers.update([timers.key(*each) for each in due])
+
+    def delete(self, due: Iterable[Due]) -> None:
+        """Take from the agenda what may still be in it."""
+        self._timers.difference_update([timers.key(*each) for each in due])
 
     def get(self, key: str) -> Record | None:
         return self._rows.get(key)
@@ -68,7 +68,7 @@ class MemoryTable:
         return [(key, self._rows[key]) for key in self._rows.irange(start)]
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        return self._counts
+        return self._tally.runs
 
     def timers(self) -> Mapping[str, int]:
-        return self._waiting
+        return self._tally.timers

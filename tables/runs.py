@@ -14,12 +14,21 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
 
 from streamwf.agenda import timers_of
-from streamwf.ports import Change
+from streamwf.ports import Change, Due
 from streamwf.record import Record, decode_record, row_key
 from streamwf.tables import ids, timers
+from streamwf.tables.tally import Tally
 
 _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
 
@@ -55,9 +64,12 @@ class Memory:
 class RunsTable:
     """Implements `streamwf.ports.ShardTable`."""
 
-    def __init__(self, path: Path, memory: Memory) -> None:
+    def __init__(self, path: Path, memory: Memory, *, sync: bool = False) -> None:
+        """sync: whether what is written is on the disk, and not only in the system's cache."""
         self._path = path
         self._memory = memory
+        self._writing = WriteOptions()
+        self._writing.sync = sync
         self._open()
 
     def _open(self) -> None:
@@ -75,9 +87,11 @@ class RunsTable:
         stored = self._db.get(_AS_OF)
         self.as_of = None if stored is None else msgspec.msgpack.decode(stored, type=AsOf)
         counts = self.as_of.counts if self.as_of else []
-        self._counts = Counter({(status, state): count for status, state, count in counts})
         known = self.as_of.timers if self.as_of else []
-        self._timers = self._counted() if known is None else Counter(dict(known))
+        self._tally = Tally(
+            Counter({(status, state): count for status, state, count in counts}),
+            self._counted() if known is None else Counter(dict(known)),
+        )
 
     @property
     def position(self) -> int | None:
@@ -95,32 +109,51 @@ class RunsTable:
     # ---- writing
 
     def write(self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf) -> None:
-        """Write changes, with the JSON of each row, in one batch with what they are as of."""
-        batch = WriteBatch(raw_mode=True)
+        """Write changes, with the JSON of each row, in one batch with what they are as of.
+
+        If that fails, all is as before.
+        """
+        batch, tally = WriteBatch(raw_mode=True), self._tally.copy()
         for run_id in ids.gone(changes, self.get):
             batch.delete(_RUN_ID + run_id.encode())
         for change, row in zip(changes, rows, strict=True):
-            self._put(batch, change, row)
-        counts = [(*pair, count) for pair, count in self._counts.items() if count]
-        waiting = [(status, count) for status, count in self._timers.items() if count]
-        self.as_of = msgspec.structs.replace(as_of, counts=counts, timers=waiting)
-        batch.put(_AS_OF, msgspec.msgpack.encode(self.as_of))
-        self._db.write(batch)
+            self._put(batch, tally, change, row)
+        counts = [(*pair, count) for pair, count in tally.runs.items() if count]
+        waiting = [(status, count) for status, count in tally.timers.items() if count]
+        as_of = msgspec.structs.replace(as_of, counts=counts, timers=waiting)
+        batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
+        self._db.write(batch, self._writing)
+        self.as_of, self._tally = as_of, tally
 
-    def _put(self, batch: WriteBatch, change: Change, row: bytes | None) -> None:
+    def put(self, due: Iterable[Due]) -> None:
+        """Add to the agenda what no row says."""
+        batch = WriteBatch(raw_mode=True)
+        for each in due:
+            batch.put(timers.key(*each), b"")
+        self._db.write(batch, self._writing)
+
+    def delete(self, due: Iterable[Due]) -> None:
+        """Take from the agenda what may still be in it."""
+        batch = WriteBatch(raw_mode=True)
+        for each in due:
+            batch.delete(timers.key(*each))
+        self._db.write(batch, self._writing)
+
+    def _put(
+        self,
+        batch: WriteBatch,
+        tally: Tally,
+        change: Change,
+        row: bytes | None,
+    ) -> None:
         key, before, after = _ROW + change.key.encode(), change.before, change.after
         was = set(timers.keys(change.key, before)) if before is not None else set()
-        if before is not None and not before.kind:
-            self._counts[before.status, before.state] -= 1
-            if before.timers:
-                self._timers[before.status] -= timers_of(before)
+        if before is not None:
+            tally.add(before, -1)
         if after is None or row is None:
             batch.delete(key)
         else:
-            if not after.kind:
-                self._counts[after.status, after.state] += 1
-                if after.timers:
-                    self._timers[after.status] += timers_of(after)
+            tally.add(after, 1)
             batch.put(key, row)
             if before is None or before.run_id != after.run_id:
                 head = row_key(after.kind, after.foreign_id)
@@ -172,10 +205,10 @@ class RunsTable:
         return cast("Iterator[tuple[bytes, bytes]]", iter(self._db.items(from_key=start)))
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        return self._counts
+        return self._tally.runs
 
     def timers(self) -> Mapping[str, int]:
-        return self._timers
+        return self._tally.timers
 
     def _counted(self) -> Counter[str]:
         found: Counter[str] = Counter()

@@ -21,6 +21,11 @@ def instant_key(due_at: datetime) -> bytes:
     return PREFIX + max((due_at - _EPOCH) // _MICROSECOND, 0).to_bytes(8, "big")
 
 
+def key(due_at: datetime, row: str) -> bytes:
+    """The key of what is due of a row. row: the key of it."""
+    return instant_key(due_at) + row.encode()
+
+
 def keys(row: str, record: Record) -> Iterable[bytes]:
     """The keys of a run's agenda. row: the key of its row."""
     waiting = entries(record)

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from streamwf.adapters.sql.failures import failure_of
 from streamwf.errors import InvalidSettings, StoreUnreachable
 
 #: How long a connection may take, and how long SQLite waits for its turn to write.
@@ -27,12 +28,6 @@ _SCHEMES = {
     "mariadb": ("mariadb", "asyncmy", "streamwf[mysql]"),
     "sqlite": ("sqlite", "aiosqlite", "streamwf"),
 }
-# Of PostgreSQL: lost connections, what it has too little of, shutdown, its disks, read-only.
-_SQLSTATES = ("08", "53", "57P", "58", "25006")
-# Of MySQL: the same, and who waited for a lock too long or in a ring. Those of its client, 2000 on.
-_MYSQL = {1021, 1026, 1040, 1053, 1114, 1203, 1205, 1213, 1290, 1836, 1927, 4031}
-# Of SQLite: busy, locked, read-only, input and output, damaged, full, can't be opened, no database.
-_SQLITE = {5, 6, 8, 10, 11, 13, 14, 26}
 
 
 def create(url: str, setting: str) -> AsyncEngine:
@@ -110,8 +105,13 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
         # By itself the driver begins transactions late, and commits some early.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                cursor.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            # Nobody else would, and its thread would keep the process from ending.
+            connection.close()
+            raise
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -121,16 +121,16 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
 
 
 def _tell_of_failures(engine: AsyncEngine, url: URL, setting: str) -> None:
-    def unreachable(cause: BaseException) -> StoreUnreachable:
+    def told(kind: type[StoreUnreachable], cause: BaseException) -> StoreUnreachable:
         text = _without_password(str(cause) or type(cause).__name__, url)
-        return StoreUnreachable(store=_name(url), cause=text.rstrip("."), setting=setting)
+        return kind(store=name_of(url), cause=text.rstrip("."), setting=setting)
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def connecting(dialect: Any, _: object, arguments: Any, options: Any) -> Any:
         try:
             return dialect.connect(*arguments, **options)
         except Exception as error:
-            raise unreachable(error) from None
+            raise told(failure_of(error) or StoreUnreachable, error) from None
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def failed(context: ExceptionContext) -> StoreUnreachable | None:
@@ -140,25 +140,14 @@ def _tell_of_failures(engine: AsyncEngine, url: URL, setting: str) -> None:
             return None
         if isinstance(error, StoreUnreachable):
             return error
-        lost = context.is_disconnect and isinstance(error, Exception)
-        return unreachable(error) if lost or _is_out_of_reach(error) else None
+        if not isinstance(error, Exception):
+            return None
+        kind = failure_of(error) or (StoreUnreachable if context.is_disconnect else None)
+        return None if kind is None else told(kind, error)
 
 
-def _is_out_of_reach(error: BaseException) -> bool:
-    """Whether it is the database's or the network's fault, not that of the statement."""
-    state = getattr(error, "sqlstate", None)
-    if isinstance(state, str):
-        return state.startswith(_SQLSTATES)
-    sqlite = getattr(error, "sqlite_errorcode", None)
-    if isinstance(sqlite, int):
-        # The last byte is the error, the rest its circumstances.
-        return sqlite & 0xFF in _SQLITE
-    code = error.args[0] if error.args else None
-    known = isinstance(code, int) and (code in _MYSQL or 2000 <= code < 3000)
-    return known or isinstance(error, OSError)
-
-
-def _name(url: URL) -> str:
+def name_of(url: URL) -> str:
+    """What errors call a database, without what is secret in its URL."""
     if _scheme(url) == "sqlite":
         return f"The database {url.database or ':memory:'}"
     port = f":{url.port}" if url.port else ""

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql
 
 #: Characters of the name of a workflow, a status, a role.
 NAME = 200
@@ -27,7 +27,11 @@ metadata = MetaData()
 
 # Text that compares byte by byte, whatever the database's collation.
 _exact = String(NAME).with_variant(mysql.VARCHAR(NAME, collation="utf8mb4_bin"), "mysql", "mariadb")
-_text = Text().with_variant(mysql.MEDIUMTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
+_text = (
+    Text()
+    .with_variant(mysql.MEDIUMTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
+    .with_variant(postgresql.TEXT(collation="C"), "postgresql")
+)
 _bytes = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 _digest = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 # SQLite numbers only what is called INTEGER.
@@ -49,14 +53,15 @@ shards = Table(
     Column("token", BigInteger, nullable=False),
 )
 
-#: The rows of shards. record: as the changelog has it.
+#: The rows of shards. row_key: in UTF-8, as some have characters that no text of a database may
+#: have. record: as the changelog has it.
 runs = Table(
     "streamwf_runs",
     metadata,
     Column("workflow", _exact, primary_key=True),
     Column("key_digest", _digest, primary_key=True),
     Column("shard", Integer, nullable=False),
-    Column("row_key", _text, nullable=False),
+    Column("row_key", _bytes, nullable=False),
     Column("kind", _exact, nullable=False),
     Column("foreign_id", _text, nullable=False),
     Column("foreign_id_digest", _digest, nullable=False),
@@ -71,7 +76,8 @@ runs = Table(
     Index("streamwf_runs_shard", "workflow", "shard"),
     Index("streamwf_runs_run_id", "workflow", "run_id_digest"),
     Index("streamwf_runs_foreign_id", "workflow", "foreign_id_digest"),
-    Index("streamwf_runs_created", "workflow", "state", "created_at"),
+    Index("streamwf_runs_created", "workflow", "created_at"),
+    Index("streamwf_runs_state", "workflow", "state", "created_at"),
 )
 
 #: What is due when.
@@ -82,16 +88,18 @@ timeouts = Table(
     Column("shard", Integer, primary_key=True),
     Column("due_at", BigInteger, primary_key=True),
     Column("key_digest", _digest, primary_key=True),
-    Column("row_key", _text, nullable=False),
+    Column("row_key", _bytes, nullable=False),
+    Index("streamwf_timeouts_row", "workflow", "shard", "key_digest"),
 )
 
-#: Who holds which role, and until when unless it says so again.
+#: Who holds which role, and until when unless it says so again. wanted_by: who has asked for it.
 roles = Table(
     "streamwf_roles",
     metadata,
     Column("role_digest", _digest, primary_key=True),
     Column("role", _text, nullable=False),
     Column("holder", _exact, nullable=True),
+    Column("wanted_by", _exact, nullable=True),
     Column("token", BigInteger, nullable=False),
     Column("held_until", BigInteger, nullable=False),
 )
