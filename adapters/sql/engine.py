@@ -5,7 +5,7 @@ StoreUnreachable.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
@@ -113,6 +113,12 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
             connection.close()
             raise
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def cut_off(connection: Any, _: object, error: BaseException | None) -> None:
+        # What was cancelled in a statement keeps its locks for longer than its connection lasts.
+        with suppress(Exception):
+            connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
