@@ -2,6 +2,7 @@
 
 from .app import WorkflowApp, faust_app
 from .live import each_run
+from .projection import project
 from .rebuild import Difference, Rebuilt, Verified, rebuild, verify
 from .replay import replay
 from .worker import run_worker, serve_worker
@@ -13,6 +14,7 @@ __all__ = [
     "WorkflowApp",
     "each_run",
     "faust_app",
+    "project",
     "rebuild",
     "replay",
     "run_worker",

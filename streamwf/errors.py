@@ -333,6 +333,11 @@ class Fenced(StreamwfError):
     """Shard {shard} of {workflow!r} has a newer owner: nothing is stored by this one any more."""
 
 
+class RolesClosed(StreamwfError):
+    """The scheduler of roles is closed and gives out none. Close it once all that holds roles has
+    stopped."""
+
+
 class InvalidSettings(StreamwfError):
     """The settings can't be used:
     {mistakes}"""

@@ -165,7 +165,7 @@ class Selection:
             carried = msgspec.json.decode(record.object)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return False
-        return all(not wanted.isdisjoint(_values(carried, path)) for path, wanted in self._search)
+        return all(not wanted.isdisjoint(values_at(carried, path)) for path, wanted in self._search)
 
 
 def selections(
@@ -197,12 +197,12 @@ def _within(instant: datetime, after: datetime | None, before: datetime | None) 
     return (after is None or instant >= after) and (before is None or instant < before)
 
 
-def _values(carried: Any, path: Sequence[str]) -> Iterator[str]:
+def values_at(carried: Any, path: Sequence[str]) -> Iterator[str]:
     """What is at a path, as text; of a list, what is there of each element."""
     for element in carried if isinstance(carried, list) else [carried]:
         if path:
             if isinstance(element, dict) and path[0] in element:
-                yield from _values(element[path[0]], path[1:])
+                yield from values_at(element[path[0]], path[1:])
         elif isinstance(element, str):
             yield element
         elif not isinstance(element, dict | list):

@@ -362,13 +362,23 @@ class Hold(Protocol):
         """Whether it is beyond doubt that nobody else holds the role."""
 
     async def lost(self) -> None:
-        """Return once the role is lost, before another can get it; never while it is held."""
+        """Return once the role is lost, before another can get it; never while it is held.
+
+        Leave the block then: another may wait for it, who is to have a share of the roles.
+        """
 
 
 class RoleScheduler(Protocol):
     """Who does what: each role has one holder at a time, here or in another process."""
 
     def hold(self, role: str) -> AbstractAsyncContextManager[Hold]:
-        """Wait for a role, and hold it until the block ends, or is cancelled, or it is lost."""
+        """Wait for a role, and hold it until the block ends, or is cancelled, or it is lost.
 
-    async def close(self) -> None: ...
+        Raises RolesClosed once the scheduler is closed.
+        """
+
+    async def close(self) -> None:
+        """All roles that are held through it are lost, and free for others. Repeating is harmless.
+
+        Close it once all that holds roles has stopped.
+        """

@@ -180,6 +180,10 @@ class Share(View):
 
     missing: list[str] = []
 
+    def told_by(self, worker: str) -> Self:
+        """As it is told by whoever has asked that worker."""
+        return self
+
 
 class Page(Share):
     """Runs in the order that was asked for; of one foreign id, the newest first.
@@ -267,6 +271,10 @@ class Roles(Share):
     """The roles of all workers, in the order of their names."""
 
     roles: list[RoleView]
+
+    def told_by(self, worker: str) -> Self:
+        there = [role.model_copy(update={"worker": worker}) for role in self.roles]
+        return self.model_copy(update={"roles": there})
 
 
 class Workflows(Share):

@@ -108,7 +108,7 @@ class Elsewhere:
         for reply in await self._forwarder.all(question or Question.of(request)):
             share = _read(reply.answer, kind)
             if share is not None:
-                shares.append(share)
+                shares.append(share.told_by(reply.worker))
             if share is None or share.missing:
                 missing.append(reply.worker)
         return shares, missing

@@ -12,6 +12,7 @@ from streamwf.cli.connectors import connectors
 from streamwf.cli.dev import dev
 from streamwf.cli.graph import graph
 from streamwf.cli.log import rebuild, verify
+from streamwf.cli.project import project
 from streamwf.cli.replay import replay
 from streamwf.cli.roles import roles
 from streamwf.cli.runs import runs
@@ -55,6 +56,6 @@ def main(debug: bool) -> None:
 
 for command in (
     *(dev, worker, trigger, callback, runs, roles, schedules),
-    *(connectors, check, rebuild, replay, verify, graph),
+    *(connectors, check, rebuild, replay, verify, project, graph),
 ):
     main.add_command(command)

@@ -1,0 +1,1 @@
+"""Who does what: roles in memory, and as leases in SQL."""
