@@ -3,14 +3,11 @@
 from .app import WorkflowApp, faust_app
 from .live import each_run
 from .projection import project
-from .rebuild import Difference, Rebuilt, Verified, rebuild, verify
+from .rebuild import rebuild, verify
 from .replay import replay
 from .worker import run_worker, serve_worker
 
 __all__ = [
-    "Difference",
-    "Rebuilt",
-    "Verified",
     "WorkflowApp",
     "each_run",
     "faust_app",

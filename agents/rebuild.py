@@ -1,8 +1,6 @@
 """Rebuilding the tables from the log, and comparing them with it. Nothing is executed."""
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +14,12 @@ from streamwf.adapters.kafka.topics import (
 )
 from streamwf.agents.data_dir import DataDir
 from streamwf.agents.folding import Folding, Progress, write_aside
+from streamwf.comparing import Difference, Rebuilt, Verified
+from streamwf.comparing import differences as compared
 from streamwf.definition import Workflow
 from streamwf.errors import WorkersRunning
 from streamwf.settings import Settings
 from streamwf.tables.runs import Memory, RunsTable
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild has led to."""
-
-    partitions: int
-    events: int
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A row that the log does not lead to as it is. live, folded: JSON; None for no row."""
-
-    partition: int
-    key: str
-    live: str | None
-    folded: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a comparison has found.
-
-    rows: how many runs the log leads to, up to where the tables are.
-    behind: how many events the log has after that, which no checkpoint has made durable yet.
-    """
-
-    rows: int
-    behind: int
-    differences: list[Difference]
 
 
 async def rebuild(workflow: Workflow[Any, Any], settings: Settings, progress: Progress) -> Rebuilt:
@@ -110,31 +78,15 @@ async def verify(workflow: Workflow[Any, Any], settings: Settings, progress: Pro
             begins = await folding.measure(ends)
             logs = await folding.reader.end_offsets([folding.log(p) for p in ends])
             behind = sum(logs[folding.log(p)] - end for p, end in ends.items())
-            rows, differences = 0, []
+            rows, differences = 0, list[Difference]()
             for partition, table in live.items():
                 folded = RunsTable(Path(directory) / f"folded-{partition}", memory)
                 end = ends[partition]
                 await folding.fold(partition, folded, begins[partition], end, write_aside)
                 rows += sum(folded.counts().values())
-                differences += list(_differences(partition, table, folded))
+                differences += compared(partition, table.rows(), folded.rows())
                 folded.close()
                 table.close()
             return Verified(rows=rows, behind=behind, differences=differences)
     finally:
         await stop_consumer(folding.reader)
-
-
-def _differences(partition: int, live: RunsTable, folded: RunsTable) -> Iterator[Difference]:
-    ours, theirs = iter(live.rows()), iter(folded.rows())
-    our, their = next(ours, None), next(theirs, None)
-    while our or their:
-        if our and (not their or our[0] < their[0]):
-            yield Difference(partition, our[0], our[1].decode(), None)
-            our = next(ours, None)
-        elif their and (not our or their[0] < our[0]):
-            yield Difference(partition, their[0], None, their[1].decode())
-            their = next(theirs, None)
-        elif our and their:
-            if our[1] != their[1]:
-                yield Difference(partition, our[0], our[1].decode(), their[1].decode())
-            our, their = next(ours, None), next(theirs, None)

@@ -305,11 +305,12 @@ class RecordQuery(NamedTuple):
 class RecordStore(Protocol):
     """The rows of all shards, in the image of their folds. Names are of any characters."""
 
-    async def open(self, shard: ShardId, token: int) -> int | None:
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
         """The position that the rows of a shard are as of; None if nothing was ever stored.
 
         token: that of the role which owns the shard. Once this returns nothing is stored any more
-        with a lesser one. Raises Fenced if the shard was opened with a greater one.
+        with a lesser one. Raises Fenced if the shard was opened with a greater one. Without a
+        token the shard is only looked at.
         """
 
     def rows(self, shard: ShardId) -> AsyncIterator[tuple[str, Record]]:

@@ -3,9 +3,9 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidSettings
@@ -37,11 +37,25 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("STREAMWF_BROKERS", "KAFKA_BROKERS"),
         description="Kafka brokers, HOST:PORT separated by commas",
     )
-    adapters: str = Field(
-        default="memory",
+    adapters: Literal["memory", "sqlite", "sql", "kafka"] = Field(
+        default="sqlite",
         validation_alias=AliasChoices("STREAMWF_ADAPTERS", "WORKFLOW_ADAPTERS"),
-        pattern="^(memory|kafka)$",
-        description="what `streamwf dev` runs on: memory or kafka",
+        description="what `streamwf dev` runs on: memory, sqlite (a file), sql (the database in"
+        " `database_url`) or kafka",
+    )
+    store: SecretStr | None = Field(
+        default=None,
+        description="where `streamwf dev` keeps everything, before what `adapters` says: memory, or"
+        " the URL of a database, like sqlite:///orders.db or postgresql://user@host/orders",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("STREAMWF_DATABASE_URL", "DATABASE_URL"),
+        description="the database that `adapters` sql runs on",
+    )
+    lease: Duration = Field(
+        default=timedelta(seconds=10),
+        description="a process on a database that is silent for so long is replaced",
     )
     app_id: str | None = Field(
         default=None,

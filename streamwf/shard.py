@@ -207,6 +207,12 @@ class Shard:
             # The clocks of machines differ.
             self.measures.latency.observe_all([0.0 if s < 0.0 else s for s in waited])
 
+    def passed(self, position: int) -> None:
+        """All that the log has before a position, and that was not folded, is for other shards."""
+        self.position = max(self.position, position)
+        if not self.live:
+            self.maybe_live()
+
     def _fold_one(self, record: LogRecord, now: datetime) -> None:
         try:
             event = decode_event(

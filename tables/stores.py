@@ -49,9 +49,10 @@ class TableStore(Generic[TableT]):
 
     # ---- rows
 
-    async def open(self, shard: ShardId, token: int) -> int | None:
-        self._check(shard, token)
-        self._tokens[shard] = token
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
+        if token is not None:
+            self._check(shard, token)
+            self._tokens[shard] = token
         return self._table(shard).position
 
     def _check(self, shard: ShardId, token: int) -> None:

@@ -48,7 +48,11 @@ class RedisStore:
 
     # ---- rows
 
-    async def open(self, shard: ShardId, token: int) -> int | None:
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
+        if token is None:
+            with self._server.reached():
+                looked = await self._client.hget(_of(shard, "owner"), "position")
+            return None if looked is None else int(looked)
         with self._server.reached():
             await self._look_at_durability()
             keys = [_of(shard, "owner"), _of_workflow(shard.workflow, "shards"), _WORKFLOWS]

@@ -38,10 +38,13 @@ class SqlRoleScheduler:
     While it can't be reached, it waits.
     """
 
-    def __init__(self, engine: AsyncEngine, *, lease: timedelta = LEASE) -> None:
+    def __init__(self, engine: AsyncEngine, *, lease: timedelta = LEASE, address: str = "") -> None:
+        """address: where others reach this process, if they are to."""
         self._engine = engine
+        self._address = address
         self._lease = lease.total_seconds()
-        self._rows = LeaseRows(engine, uuid.uuid4().hex, lease * TAKEN, lease * KEPT)
+        self._rows = LeaseRows(engine, f"{uuid.uuid4().hex} {address}", lease * TAKEN, lease * KEPT)
+        self._holders: dict[str, str] = {}
         self._claims: dict[str, Claim] = {}
         self._leaving: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[Claim]]] = {}
@@ -81,6 +84,13 @@ class SqlRoleScheduler:
             del self._claims[claim.role]
             self._leaving[claim.role] = claim.token
             self._wake.set()
+
+    def address_of(self, role: str) -> str | None:
+        """Where the holder of a role is reached, as it was a moment ago; None if there is none."""
+        if role in self._claims:
+            return self._address
+        holder = self._holders.get(role)
+        return None if holder is None else holder.partition(" ")[2]
 
     async def close(self) -> None:
         """All roles are lost, and free for others at once if the database can be reached."""
@@ -145,6 +155,7 @@ class SqlRoleScheduler:
             await self._rows.renew(held)
         wanted = self._wanted()
         leases = await self._rows.look([*held, *wanted]) if held or wanted else {}
+        self._holders = {role: lease.holder for role, lease in leases.items() if lease.holder}
         if due:
             self._renewed(held, leases, started)
             self._due_at = started + self._lease * RENEWED

@@ -20,6 +20,9 @@ from streamwf.errors import InvalidSettings, StoreUnreachable
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 30
 
+#: How long a transaction may do nothing before PostgreSQL ends it, and its locks with it.
+IDLE_SECONDS = 5
+
 # By the scheme of a URL: SQLAlchemy's name, the driver, what installs it.
 _SCHEMES = {
     "postgresql": ("postgresql", "asyncpg", "streamwf[postgres]"),
@@ -89,7 +92,9 @@ def _scheme(url: URL) -> str:
 def _options(url: URL) -> dict[str, Any]:
     name = _scheme(url)
     if name == "postgresql":
-        return {"connect_args": {"timeout": CONNECT_SECONDS}}
+        # Who was stopped in the middle of a transaction must not hold up all others.
+        idle = {"idle_in_transaction_session_timeout": f"{IDLE_SECONDS * 1_000}"}
+        return {"connect_args": {"timeout": CONNECT_SECONDS, "server_settings": idle}}
     if name in ("mysql", "mariadb"):
         # Not REPEATABLE READ: what looks again has to see what is new.
         return {

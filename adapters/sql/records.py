@@ -39,7 +39,11 @@ class SqlStore:
 
     # ---- rows
 
-    async def open(self, shard: ShardId, token: int) -> int | None:
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
+        if token is None:
+            looked = select(shards.c.position).where(*_of(shards, shard))
+            async with self._engine.connect() as connection:
+                return await connection.scalar(looked)
         new = {"workflow": shard.workflow, "shard": shard.number, "position": None, "token": token}
         async with writing(self._engine) as connection:
             await connection.execute(self._new_shard, new)

@@ -101,7 +101,7 @@ class ReflexStreamer:
         ids = (table := await self._table(stream)).c.id
         last = select(ids).where(is_event(table)).order_by(ids.desc()).limit(1)
         async with self.reading.connect() as connection:
-            return {PARTITION: (await connection.scalar(last) or 0) + 1}
+            return {PARTITION: (await connection.scalar(last) or -1) + 1}
 
     async def read(self, stream: str, partition: int, offsets: Sequence[int]) -> list[LogRecord]:
         table = await self._table(stream)

@@ -1,9 +1,8 @@
-"""`streamwf dev`: run workflows on this machine to try them, and show their examples."""
+"""`streamwf dev`: run workflows on this machine, and show their examples."""
 
 import asyncio
 import json
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,13 +13,13 @@ import click
 
 from streamwf.adapters import loggers
 from streamwf.adapters.http import HttpGateway
-from streamwf.adapters.web import NoPeers, application, serve, url_of
+from streamwf.adapters.stores import MEMORY, shown, store_of
+from streamwf.adapters.web import url_of
 from streamwf.cli import options
 from streamwf.cli.output import say, why, write
+from streamwf.cli.serving import Served, free_port, in_memory, on_database
 from streamwf.cli.targets import AnyWorkflow, load_workflows
-from streamwf.embedded import EmbeddedHost
 from streamwf.errors import RunInProgress, StreamwfError
-from streamwf.operations import Operations
 from streamwf.record import LIVE, State
 from streamwf.settings import Settings, load
 from streamwf.views import EventView, RunView, Trigger
@@ -39,6 +38,11 @@ LOOK = 0.05
     "--port", type=click.INT, help="Port to listen on; 0 for a free one.  [default: 6066]"
 )
 @click.option(
+    "--store",
+    help="Where everything is kept: a database, like sqlite:///orders.db or"
+    " postgresql://user@host/orders; or memory.  [default: sqlite:///streamwf.db]",
+)
+@click.option(
     "--kafka",
     is_flag=True,
     help="Run on Kafka: on the brokers in KAFKA_BROKERS, or on one that is started for this.",
@@ -50,23 +54,26 @@ def dev(
     targets: tuple[str, ...],
     host: str | None,
     port: int | None,
+    store: str | None,
     kafka: bool,
     log_level: str | None,
 ) -> None:
-    """Run workflows here, in memory, to try them.
+    """Run workflows here: to try them, or for good, on a database.
 
     TARGET is MODULE, MODULE:WORKFLOW, FILE.py or FILE.py:WORKFLOW. The web views are served until
-    Ctrl-C. A workflow with `example=` gets a run of it, and its moves are shown.
+    Ctrl-C; whoever starts it again finds all runs as they were. A workflow with `example=` gets a
+    run of it, and its moves are shown. Several on one PostgreSQL or MariaDB share the runs.
     """
-    flags = {"web_host": host, "web_port": port, "log_level": log_level}
+    flags = {"web_host": host, "web_port": port, "store": store, "log_level": log_level}
     settings = load(flags, Settings.model_construct(log_level="warning"))
     loggers.configure(settings.log_level)
     workflows = load_workflows(targets)
     with _until_told_to_stop():
-        if kafka or settings.adapters == "kafka":
+        if kafka or (settings.adapters == "kafka" and settings.store is None):
             _on_kafka(workflows, settings)
         else:
-            asyncio.run(_in_memory(workflows, settings))
+            url, setting = store_of(settings)
+            asyncio.run(_on_store(workflows, settings, url, setting))
 
 
 @contextmanager
@@ -80,28 +87,32 @@ def _until_told_to_stop() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-async def _in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
+async def _on_store(
+    workflows: Sequence[AnyWorkflow], settings: Settings, url: str, setting: str
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = EmbeddedHost(
-        *workflows,
-        max_record_bytes=settings.max_record_bytes,
-        threads=settings.threads,
-        log_objects=settings.log_objects,
-    )
-    await host.start()
+    if url == MEMORY:
+        async with in_memory(workflows, settings) as served:
+            await _until(stop, served, workflows, "in memory")
+    else:
+        async with on_database(workflows, settings, url, setting) as served:
+            await _until(stop, served, workflows, f"in {shown(url)}")
+
+
+async def _until(
+    stop: asyncio.Event, served: Served, workflows: Sequence[AnyWorkflow], where: str
+) -> None:
+    """Raises StreamwfError if it can't go on."""
+    examples = asyncio.create_task(_show(served.url, workflows, where))
+    served.failed.add_done_callback(lambda _: stop.set())
     try:
-        web = application(Operations(host), NoPeers(), lambda: None)
-        server = await serve(web, settings.web_host, settings.web_port)
-        examples = asyncio.create_task(_show(server.url, workflows, "in memory"))
-        try:
-            await stop.wait()
-        finally:
-            await _ended(examples)
-            await server.stop()
+        await stop.wait()
     finally:
-        await host.stop(settings.shutdown_grace.total_seconds())
+        await _ended(examples)
+    if served.failed.done():
+        raise served.failed.result()
 
 
 def _on_kafka(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
@@ -115,7 +126,7 @@ def _on_kafka(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
             broker = stack.enter_context(find_broker(say))
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamwf-dev-"))
             here = {"brokers": broker.bootstrap, "data_dir": Path(folder)}
-        port = settings.web_port or _free_port(settings.web_host)
+        port = settings.web_port or free_port(settings.web_host)
         asyncio.run(_worker(workflows, settings.model_copy(update={**here, "web_port": port})))
 
 
@@ -128,13 +139,6 @@ async def _worker(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
         await serve_worker(workflows, settings)
     finally:
         await _ended(examples)
-
-
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -4,23 +4,23 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Iterator
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
+from streamwf import stored_aside
 from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.output import progress_bar, write, write_json
+from streamwf.cli.stores import in_store, opened
 from streamwf.cli.targets import AnyWorkflow, load_workflows
+from streamwf.comparing import Difference, Rebuilt, Verified
 from streamwf.masked_views import masked_row
 from streamwf.record import CORRELATION, row_key
 from streamwf.redaction import MASK
 from streamwf.settings import Settings, load
 
-if TYPE_CHECKING:
-    from streamwf.agents import Difference, Verified
-
-FLAGS = (*options.KAFKA, "app_id", "data_dir")
+FLAGS = ("store", *options.KAFKA, "app_id", "data_dir")
 
 #: Differences that are written out in full; the rest are only counted.
 SHOWN = 20
@@ -40,9 +40,7 @@ class Work(Protocol[Outcome]):
 @options.settings(*FLAGS)
 def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Make the tables anew from the log. No step runs. The workers have to be stopped."""
-    from streamwf import agents
-
-    for workflow, done in _each(targets, flags, "rebuilding", agents.rebuild):
+    for workflow, done in _each(targets, flags, "rebuilding", _rebuild):
         if as_json:
             write_json({"workflow": workflow.name, **asdict(done)})
         else:
@@ -61,10 +59,8 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
 
     Exits with 1 if there are differences.
     """
-    from streamwf import agents
-
     differ = False
-    for workflow, found in _each(targets, flags, "verifying", agents.verify):
+    for workflow, found in _each(targets, flags, "verifying", _verify):
         differ = differ or bool(found.differences)
         shown = [_shown(workflow, difference) for difference in found.differences]
         if as_json:
@@ -74,6 +70,24 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
             _tell(workflow.name, found, shown)
     if differ:
         sys.exit(1)
+
+
+async def _rebuild(workflow: AnyWorkflow, settings: Settings, progress: Any) -> Rebuilt:
+    if in_store(settings):
+        async with opened(settings) as (stores, shards):
+            return await stored_aside.rebuild(workflow, stores, shards, progress)
+    from streamwf import agents
+
+    return await agents.rebuild(workflow, settings, progress)
+
+
+async def _verify(workflow: AnyWorkflow, settings: Settings, progress: Any) -> Verified:
+    if in_store(settings):
+        async with opened(settings) as (stores, shards):
+            return await stored_aside.verify(workflow, stores, shards, progress)
+    from streamwf import agents
+
+    return await agents.verify(workflow, settings, progress)
 
 
 def _each(
@@ -94,7 +108,7 @@ def _each(
         yield workflow, outcome
 
 
-def _shown(workflow: AnyWorkflow, difference: "Difference") -> "Difference":
+def _shown(workflow: AnyWorkflow, difference: Difference) -> Difference:
     """A difference without what is masked, which may be all that differs."""
     if not workflow.masks:
         return difference
@@ -105,7 +119,7 @@ def _shown(workflow: AnyWorkflow, difference: "Difference") -> "Difference":
     return replace(difference, key=key, live=live, folded=folded)
 
 
-def _tell(name: str, found: "Verified", differences: "list[Difference]") -> None:
+def _tell(name: str, found: Verified, differences: list[Difference]) -> None:
     if found.behind:
         write(f"{name}: {found.behind:,} events are in no checkpoint yet, and were left out")
     if not differences:

@@ -1,20 +1,23 @@
 """`streamwf replay`: the runs of a workflow as they were at a time."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import click
 
+from streamwf import stored_aside
 from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.output import progress_bar, say, write_json, write_table
 from streamwf.cli.runs import write_run
-from streamwf.cli.targets import load_workflow
+from streamwf.cli.stores import in_store, opened
+from streamwf.cli.targets import AnyWorkflow, load_workflow
 from streamwf.graph import counts
 from streamwf.masked_views import for_who_asks, masking_views
 from streamwf.record import Record
-from streamwf.settings import load
+from streamwf.settings import Settings, load
 from streamwf.views import run_view
 
 
@@ -33,14 +36,12 @@ def _instant(text: str) -> datetime:
 @click.option("--until", required=True, help="When, as ISO 8601 with a time zone.")
 @click.option("--run", "run", help="A run id or a foreign id: show these runs as they were.")
 @options.as_json
-@options.settings("brokers", "topic_prefix", "max_record_bytes")
+@options.settings("store", "brokers", "topic_prefix", "max_record_bytes")
 def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any) -> None:
     """Fold the log of TARGET up to a time, and tell what the runs were like then.
 
     Without --run, how many there were by status and state. No step runs, and workers may go on.
     """
-    from streamwf import agents
-
     instant, workflow, settings = _instant(until), load_workflow(target), load(flags)
     loggers.configure("warning")
     found: list[Record] = []
@@ -53,7 +54,7 @@ def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any
             found.append(record)
 
     with progress_bar(f"replaying {workflow.name}") as progress:
-        events = asyncio.run(agents.replay(workflow, settings, instant, progress, take))
+        events = asyncio.run(_replay(workflow, settings, instant, progress, take))
     if run is not None:
         for record in found:
             view = run_view(workflow.name, workflow.start_name, record)
@@ -69,3 +70,18 @@ def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any
             [(*pair, f"{count:,}") for pair, count in sorted(total.items())],
         )
         say(f"{events:,} events folded")
+
+
+async def _replay(
+    workflow: AnyWorkflow,
+    settings: Settings,
+    until: datetime,
+    progress: Any,
+    take: Callable[[Record], None],
+) -> int:
+    if in_store(settings):
+        async with opened(settings) as (stores, shards):
+            return await stored_aside.replay(workflow, stores, shards, until, progress, take)
+    from streamwf import agents
+
+    return await agents.replay(workflow, settings, until, progress, take)

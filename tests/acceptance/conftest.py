@@ -17,9 +17,11 @@ from tests.acceptance.embedded_host import embedded_host
 from tests.acceptance.flows import WORKFLOWS
 from tests.acceptance.flows.connected import FEED
 from tests.acceptance.hosts import Host
-from tests.acceptance.kafka_host import Workers, kafka_host, workers
+from tests.acceptance.kafka_host import Workers, kafka_host
+from tests.acceptance.process_host import running
 from tests.acceptance.rows import each_test, hosts_of, results
 from tests.acceptance.signs import Signs
+from tests.acceptance.store_host import Stored, store_host
 
 HERE = Path(__file__).parent
 OUTCOMES = pytest.StashKey[dict[tuple[str, str], str]]()
@@ -66,7 +68,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def kafka_workers(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """The workers of the session, which the first test starts that needs them."""
-    with workers(kafka, tmp_path_factory.mktemp("workers")) as made:
+    with running(Workers(kafka, tmp_path_factory.mktemp("workers"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    """The process of the session on a file, which the first test starts that needs it."""
+    folder = tmp_path_factory.mktemp("stored")
+    with running(Stored(f"sqlite:///{folder}/acceptance.db", folder)) as made:
         yield made
 
 
@@ -78,6 +88,8 @@ async def host(
     made: AbstractAsyncContextManager[Host]
     if request.param == "kafka":
         made = kafka_host(request.getfixturevalue("kafka_workers"), WORKFLOWS)
+    elif request.param == "sqlite":
+        made = store_host(request.getfixturevalue("stored"), WORKFLOWS)
     else:
         feed = tmp_path / "feed"
         monkeypatch.setenv(FEED, str(feed))

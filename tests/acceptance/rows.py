@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 
 #: The hosts that every row works on.
-HOSTS = ("embedded", "kafka")
+HOSTS = ("embedded", "sqlite", "kafka")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streamwf import agents
-from streamwf.agents import Difference, Rebuilt, Verified
+from streamwf.comparing import Difference, Rebuilt, Verified
 from streamwf.errors import WorkersRunning
 from streamwf.settings import Settings
 from tests.cli.conftest import Cli

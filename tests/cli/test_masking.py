@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streamwf import agents
-from streamwf.agents import Difference, Verified
+from streamwf.comparing import Difference, Verified
 from streamwf.record import (
     CORRELATION,
     NOTHING,

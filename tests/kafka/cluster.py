@@ -19,7 +19,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from streamwf.adapters.kafka.reader import read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, ensure_topics
 from streamwf.adapters.kafka.triggers import append_triggers
-from streamwf.agents import Verified, verify
+from streamwf.agents import verify
+from streamwf.comparing import Verified
 from streamwf.settings import Settings
 from streamwf.tables.changelog import MARKER_KEY
 from streamwf.views import Trigger

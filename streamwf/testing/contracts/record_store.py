@@ -212,6 +212,14 @@ class RecordStoreContract(RecordListsContract):
 
         assert await store.open(SHARD, 5) == 1
 
+    async def test_a_look_takes_nothing_from_the_owner(self, store: RecordStore) -> None:
+        assert await store.open(SHARD, None) is None
+        await store.open(SHARD, 5)
+        await store.store(SHARD, Checkpoint([new(run())], 1), 5)
+        assert await store.open(SHARD, None) == 1
+        await store.store(SHARD, Checkpoint([removed(run())], 2), 5)
+        assert await store.open(SHARD, None) == 2
+
     async def test_each_shard_has_an_owner_of_its_own(self, store: RecordStore) -> None:
         for shard in (BESIDE, BILLS):
             await store.open(shard, 7)

@@ -1,6 +1,6 @@
-"""`streamwf worker` as this suite starts it.
+"""`streamwf` as this suite starts it.
 
-CLOCK_BEHIND: seconds that the clock of this worker is behind.
+CLOCK_BEHIND: seconds that the clock of this process is behind.
 """
 
 import os
@@ -20,4 +20,4 @@ def late(clock: SystemClock) -> datetime:
 if BEHIND:
     SystemClock.now = late  # type: ignore[method-assign]
 
-main(["worker", *sys.argv[1:]])
+main(sys.argv[1:])
