@@ -41,10 +41,11 @@ _INNER_LANES = frozenset(f"({kind})" for kind in INNER)
 _PROCESS_STATES = ("active", "idle", "stopped")
 
 
-def registry_of(host: Host) -> CollectorRegistry:
-    """A registry of the metrics of a host, apart from the process's own."""
+def registry_of(host: Host, *more: Collector) -> CollectorRegistry:
+    """A registry of the metrics of a host and of others, apart from the process's own."""
     registry = CollectorRegistry()
-    registry.register(HostCollector(host))
+    for collector in (HostCollector(host), *more):
+        registry.register(collector)
     return registry
 
 

@@ -4,6 +4,7 @@ from .app import WorkflowApp, faust_app
 from .live import each_run
 from .projection import project
 from .rebuild import rebuild, verify
+from .relay import run_relay
 from .replay import replay
 from .worker import run_worker, serve_worker
 
@@ -14,6 +15,7 @@ __all__ = [
     "project",
     "rebuild",
     "replay",
+    "run_relay",
     "run_worker",
     "serve_worker",
     "verify",

@@ -7,6 +7,7 @@ Those who run Faust already make one with `faust_app` and start it with `faust -
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,16 +20,19 @@ from faust.types import TP
 from yarl import URL
 
 from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics, unreachable
+from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.web import Server, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
 from streamwf.agents.peers import FaustPeers
+from streamwf.agents.relay import relay_of
 from streamwf.agents.transport import SCHEME
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
 from streamwf.ports import KeyProvider, Logger
+from streamwf.relay import Relay
 from streamwf.settings import Settings, load
 
 #: Seconds between two reads of the timer tables.
@@ -78,6 +82,7 @@ class WorkflowApp(faust.App):
         )
         self.peers = FaustPeers(self)
         self.server: Server | None = None
+        self._relaying = AsyncExitStack()
         self._lease = settings.session_timeout.total_seconds() * LEASE
         self._generation = -1
         self._opening: asyncio.Task[None] | None = None
@@ -118,8 +123,9 @@ class WorkflowApp(faust.App):
         try:
             await ensure_topics(self.host.workflows, self.settings)
             await self.host.start()
+            collectors = [RelayCollector(await self._start_relay())] if self.settings.relay else []
             operations = Operations(self.host)
-            web = application(operations, self.peers, self.not_ready)
+            web = application(operations, self.peers, self.not_ready, collectors=collectors)
             # `faust worker --web-port` says where this worker listens, too.
             port = int(self.conf.web_port) if self.settings.web_port else 0
             self.server = await serve(web, self.settings.web_host, port)
@@ -129,7 +135,20 @@ class WorkflowApp(faust.App):
         self.host.logger.info("worker_listens", url=self.server.url)
         await super().on_start()
 
+    async def _start_relay(self) -> Relay:
+        """Raises what `relay_of` does."""
+        relay = await self._relaying.enter_async_context(relay_of(self.settings, self.host))
+        running = asyncio.create_task(relay.run())
+
+        async def stop() -> None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        self._relaying.push_async_callback(stop)
+        return relay
+
     async def on_stop(self) -> None:
+        await self._relaying.aclose()
         if self.server is not None:
             await self.server.stop()
         if self._opening is not None:

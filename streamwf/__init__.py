@@ -5,6 +5,7 @@ from .definition import Run, Workflow
 from .embedded import embedded
 from .errors import Fatal, StreamwfError
 from .masking import Masked
+from .outbox import Outbox
 from .outcome import Cancel, Pause, Repeat, Skip
 from .pacing import Breaker, Rate
 from .record import State
@@ -18,6 +19,7 @@ __all__ = [
     "Client",
     "Fatal",
     "Masked",
+    "Outbox",
     "Pause",
     "Rate",
     "Repeat",

@@ -1,23 +1,19 @@
 """Answering runs that wait for a callback, and saying what came of it."""
 
 import asyncio
-import base64
 import time
 import uuid
-from datetime import timedelta
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from . import events
-from .callback_views import CallbackRequest, CallbackView, Correlated, Outcome, payload_json
+from .callback_views import CallbackRequest, CallbackView, Correlated, Outcome
 from .changing import Changing
 from .errors import (
     CallbackFailed,
     DeadlineExceeded,
     ForeignIdNotFound,
-    InvalidForeignId,
     InvalidPayload,
     InvalidQuery,
     KeyDestroyed,
@@ -25,11 +21,11 @@ from .errors import (
     NotWaiting,
     RunNotFound,
     TooManyCallbacks,
-    UnknownCallback,
 )
-from .events import Event, check_foreign_id, derived_id, keyed_id
+from .events import Event, derived_id
 from .fold import Verdict
 from .record import CORRELATION, LIVE, Record, State, row_key, unbegun
+from .requesting import callback_event, correlation_subject
 from .shard import Shard
 from .views import ErrorView
 from .waiting import Answer
@@ -55,35 +51,13 @@ class Answering(Changing):
         Raises WorkflowNotFound, UnknownCallback, InvalidPayload, InvalidForeignId, InvalidQuery and
         RecordTooLarge.
         """
-        self._check_name(name, asked.name)
-        now = self.host.clock.now()
-        foreign_id = asked.foreign_id or ""
-        known_by = asked.run_id or foreign_id
-        if asked.correlation is not None:
-            # The same whether it is kept for a run to come, or there is one by now.
-            known_by = self.correlation(name, asked)
-        event = events.request(
-            name,
-            events.CALLBACK,
-            foreign_id,
-            now,
-            event_id=keyed_id(events.CALLBACK, name, known_by, asked.name, asked.key)
-            if asked.key
-            else str(uuid.uuid4()),
-            runid=asked.run_id or "",
-            call=asked.name,
-            until=now + timedelta(seconds=asked.wait_for) if asked.wait_for else None,
-            **_payload(asked),
+        return callback_event(
+            self.workflow(name),
+            asked,
+            self.host.clock.now(),
+            event_id=str(uuid.uuid4()),
+            limit=self.host.max_record_bytes,
         )
-        self._check_size("payload", event)
-        return event
-
-    def _check_name(self, name: str, callback: str) -> None:
-        workflow = self.workflow(name)
-        known = {each for at_status in workflow.callbacks.values() for each in at_status}
-        if callback and callback not in known:
-            told = ", ".join(sorted(known)) or "none"
-            raise UnknownCallback(workflow=name, name=callback, known=told)
 
     async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
         """Answer a run that waits for a callback, and return what came of it.
@@ -162,17 +136,7 @@ class Answering(Changing):
 
         Raises WorkflowNotFound, UnknownCallback and InvalidQuery.
         """
-        workflow, value = self.workflow(name), asked.correlation or ""
-        self._check_name(name, asked.name)
-        if not asked.name:
-            raise InvalidQuery("name", "a correlation is that of a callback: name it")
-        subject = workflow.correlation(asked.name, value)
-        try:
-            check_foreign_id(subject)
-        except InvalidForeignId:
-            why = "with the callback's name it has up to 500 characters, and no control characters"
-            raise InvalidQuery("correlation", why) from None
-        return subject
+        return correlation_subject(self.workflow(name), asked)
 
     async def correlated(self, name: str, asked: CallbackRequest) -> Correlated:
         """The run that a callback's correlation value leads to; or none, and it is kept for one.
@@ -206,17 +170,6 @@ class Answering(Changing):
                     return None
             target = record.targets[0]
             return Correlated(foreign_id=target.foreign_id, run_id=target.run_id)
-
-
-def _payload(asked: CallbackRequest) -> dict[str, Any]:
-    """Raises InvalidPayload and InvalidQuery."""
-    if asked.payload_base64 is None:
-        return {"data": payload_json(asked.name, asked.payload)}
-    try:
-        base64.b64decode(asked.payload_base64, validate=True)
-    except ValueError as error:
-        raise InvalidQuery("payload_base64", str(error)) from None
-    return {"data_base64": asked.payload_base64}
 
 
 def _told_whom(shard: Shard, event: Event) -> Event:

@@ -9,9 +9,7 @@ from . import events
 from .bulk import steer_all
 from .errors import (
     DeadlineExceeded,
-    InvalidQuery,
     NotReady,
-    RecordTooLarge,
     RunInProgress,
     RunNotFound,
     TransitionRefused,
@@ -20,6 +18,7 @@ from .events import Event, derived_id, encode_event
 from .fold import Verdict
 from .looking import Host, Looking
 from .record import Trace
+from .requesting import check_size, trigger_event
 from .shard import Shard
 from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
@@ -48,23 +47,14 @@ class Changing(Looking):
         Raises WorkflowNotFound, InvalidObject, UnknownStatus, TerminalStart, InvalidForeignId,
         InvalidQuery and RecordTooLarge.
         """
-        workflow = self.workflow(name)
-        if trigger.start_at is not None and trigger.start_at.tzinfo is None:
-            raise InvalidQuery(field="start_at", why="it has no time zone")
-        status = workflow.check_start(trigger.status or "").name
-        event = events.request(
-            name,
-            events.TRIGGER,
-            trigger.foreign_id,
+        return trigger_event(
+            self.workflow(name),
+            trigger,
             self.host.clock.now(),
             event_id=str(uuid.uuid4()),
-            runid=run_id_of(name, trigger),
-            status=status,
-            data=workflow.dump_checked(trigger.object),
-            startat=trigger.start_at,
+            run_id=run_id_of(name, trigger),
+            limit=self.host.max_record_bytes,
         )
-        self._check_size("object", event)
-        return event
 
     async def trigger(self, name: str, trigger: Trigger) -> RunView:
         """Start a run, and return it once it is accepted.
@@ -130,9 +120,7 @@ class Changing(Looking):
         )
 
     def _check_size(self, what: str, event: Event) -> None:
-        size = len(encode_event(event))
-        if size > self.host.max_record_bytes:
-            raise RecordTooLarge(what=what, size=size, limit=self.host.max_record_bytes)
+        check_size(what, event, self.host.max_record_bytes)
 
     @contextmanager
     def _asking(self, workflow: str, event: Event, after: Trace | None = None) -> Iterator[Event]:

@@ -4,7 +4,6 @@ It speaks through a gateway: to a host in this process, or to any worker over HT
 """
 
 import asyncio
-import base64
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -14,14 +13,13 @@ from types import TracebackType
 from typing import Generic, TypeVar
 from uuid import uuid4
 
-from pydantic_core import from_json
-
-from .callback_views import CallbackRequest, CallbackView, payload_json
+from .callback_views import CallbackView
 from .connector_client import ConnectorClient
 from .definition import Workflow
 from .errors import ForeignIdNotFound, NotReady, RunNotFound
 from .gateway import Gateway
 from .record import State
+from .request_client import RequestClient
 from .run_info import RunInfo, typed
 from .schedule_client import ScheduleClient
 from .views import (
@@ -37,7 +35,6 @@ from .views import (
     Query,
     Roles,
     RunView,
-    Trigger,
     WorkflowView,
 )
 
@@ -54,7 +51,7 @@ PAGE = 200
 FOLD_PAUSE = 0.02
 
 
-class Client(ScheduleClient, ConnectorClient):
+class Client(RequestClient, ScheduleClient, ConnectorClient):
     """Speaks to a running engine. Use it as an async context manager, or close it."""
 
     _gateway: Gateway
@@ -83,38 +80,6 @@ class Client(ScheduleClient, ConnectorClient):
 
     async def close(self) -> None:
         await self._gateway.close()
-
-    async def trigger(
-        self,
-        workflow: Workflow[ObjectT, StatusT],
-        foreign_id: str,
-        object: ObjectT,
-        *,
-        at: StatusT | None = None,
-        start_at: datetime | None = None,
-        key: str | None = None,
-        wait: bool = False,
-    ) -> str:
-        """Start a run, and return its id once the log has the request.
-
-        at: the status to start at, if not the workflow's start. start_at: when, if not now.
-        key: makes a repeat harmless: the same key leads to the same run.
-        wait: return only once the run is accepted.
-
-        Raises InvalidObject, InvalidForeignId, UnknownStatus, TerminalStart, RecordTooLarge; with
-        `wait` also RunInProgress and DeadlineExceeded.
-        """
-        trigger = Trigger(
-            foreign_id=foreign_id,
-            object=workflow.plain(object),
-            status=None if at is None else at.name,
-            start_at=start_at,
-            key=key,
-        )
-        run_id = await self._gateway.trigger(workflow.name, trigger, wait)
-        if not wait:
-            self._requested.append(run_id)
-        return run_id
 
     async def await_(
         self,
@@ -161,40 +126,6 @@ class Client(ScheduleClient, ConnectorClient):
     ) -> "Handle[ObjectT, StatusT]":
         """The latest run of a foreign id, whichever that is when something is asked of it."""
         return Handle(self, workflow, foreign_id)
-
-    async def callback(
-        self,
-        workflow: Workflow[ObjectT, StatusT],
-        name: str,
-        payload: object = None,
-        *,
-        foreign_id: str | None = None,
-        run_id: str | None = None,
-        correlation: str | None = None,
-        key: str | None = None,
-        wait_for: timedelta = timedelta(0),
-    ) -> CallbackView:
-        """Answer a run that waits for a callback of that name, and return what came of it.
-
-        payload: bytes, or what JSON can hold, or anything that pydantic can make so.
-        foreign_id, run_id, correlation: which run; one of them.
-        key: makes a repeat harmless. wait_for: how long it may wait until it is wanted.
-
-        Raises NotWaiting, InvalidPayload, CallbackFailed, UnknownCallback, ForeignIdNotFound,
-        RunNotFound, NothingCorrelated, TooManyCallbacks, RecordTooLarge and DeadlineExceeded.
-        """
-        raw = isinstance(payload, bytes | bytearray | memoryview)
-        asked = CallbackRequest.of(
-            name=name,
-            foreign_id=foreign_id,
-            run_id=run_id,
-            correlation=correlation,
-            payload=None if raw else from_json(payload_json(name, payload)),
-            payload_base64=base64.b64encode(payload).decode() if raw else None,  # type: ignore[arg-type]
-            key=key,
-            wait_for=wait_for.total_seconds(),
-        )
-        return await self._gateway.callback(workflow.name, asked)
 
     async def fork(
         self,

@@ -196,6 +196,11 @@ class RecordTooLarge(StreamwfError):
     a reference into the object, or raise max_record_bytes and the topic's max.message.bytes."""
 
 
+class TooLargeForTopic(RecordTooLarge):
+    """Topic {topic!r} takes no record of {size} bytes. Raise its max.message.bytes, or keep large
+    content elsewhere and put a reference into the object."""
+
+
 class KeyDestroyed(StreamwfError):
     """There is no key to the data of run {run_id}, so nobody can read it: it was destroyed when the
     data was deleted, or the data is another run's."""
@@ -264,6 +269,10 @@ class TopicRefused(StreamwfError):
     limits, or create the topic by hand."""
 
 
+class LogSilent(StreamwfError):
+    """The log has not answered for {seconds} s. Check that its brokers run, and can be reached."""
+
+
 class LogShorterThanTables(StreamwfError):
     """Topic {topic!r}, partition {partition}, ends at {end}, but the tables are as of {position}.
     Was it deleted and made anew? Then `streamwf rebuild` makes the tables fit it."""
@@ -327,6 +336,26 @@ class StoreFull(StoreUnreachable):
 class SchemaNewer(StreamwfError):
     """{store} has tables of version {found}, and this streamwf knows those up to {known}. They were
     left as they are. Install a newer streamwf, or name another database in {setting}."""
+
+
+class NoTransaction(StreamwfError):
+    """The connection has no transaction that the request could be committed with. Begin one, as
+    with `async with connection.transaction():`, and do not use autocommit."""
+
+
+class UnknownConnection(StreamwfError):
+    """The outbox can't write by a {given}. Give it a connection or a session of SQLAlchemy, or a
+    connection of asyncpg or psycopg; where nothing is awaited, one that blocks."""
+
+
+class OutboxNotFound(StreamwfError):
+    """There is no table streamwf_outbox in the database of {setting}. Make it in a migration, as
+    docs/outbox.md shows, and check that {setting} names the database that the application uses."""
+
+
+class NoStore(StreamwfError):
+    """No database is named that the relay could read. Give it with --store or STREAMWF_STORE, like
+    postgresql://user@host/name."""
 
 
 class Fenced(StreamwfError):

@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from . import events
 from .callback_views import payload_json
 from .connector import MARK
-from .declared import Callback
 from .definition import Workflow
 from .errors import (
     ConnectorReturned,
     InvalidQuery,
     RecordTooLarge,
-    UnknownCallback,
 )
 from .events import Event, derived_id, encode_event, request
 from .record import CONNECTOR, CORRELATION
+from .requesting import check_name, check_payload
 from .sources import Call, Message, Start
 
 
@@ -121,37 +118,13 @@ class Leading:
 
     def _payload(self, call: Call) -> dict[str, Any]:
         """The payload of a callback, which one at least of that name takes."""
-        callbacks = [
-            callback
-            for at_status in self.workflow.callbacks.values()
-            for callback in at_status.values()
-            if callback.name == call.name
-        ]
-        if not callbacks:
-            known = {name for at_status in self.workflow.callbacks.values() for name in at_status}
-            told = ", ".join(sorted(known)) or "none"
-            raise UnknownCallback(workflow=self.workflow.name, name=call.name, known=told)
+        check_name(self.workflow, call.name)
         if isinstance(call.payload, bytes):
-            self._check(callbacks, call.payload)
+            check_payload(self.workflow, call.name, call.payload)
             return {"data_base64": base64.b64encode(call.payload).decode()}
         data = payload_json(call.name, call.payload)
-        self._check(callbacks, data)
+        check_payload(self.workflow, call.name, data)
         return {"data": data}
-
-    def _check(self, callbacks: Sequence[Callback[Any, Any]], data: bytes) -> None:
-        """Raises InvalidPayload."""
-        refused: tuple[Callback[Any, Any], ValidationError] | None = None
-        for callback in callbacks:
-            if callback.payload is None:
-                return
-            try:
-                callback.payload.validate_json(data)
-                return
-            except ValidationError as error:
-                refused = callback, error
-        if refused is not None:
-            callback, why = refused
-            raise callback.misfit(self.workflow.objects.masking, why, data)
 
 
 def _target(each: Start[Any, Any] | Call) -> tuple[str, ...]:

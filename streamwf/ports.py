@@ -383,3 +383,49 @@ class RoleScheduler(Protocol):
 
         Close it once all that holds roles has stopped.
         """
+
+
+class OutboxRow(NamedTuple):
+    """A request on its way to the log. event: as it was written. timestamp: of then, in
+    milliseconds since 1970."""
+
+    id: int
+    event: bytes
+    timestamp: int
+
+
+class Backlog(NamedTuple):
+    """What is left in the outbox of one workflow. refused: rows that can't be appended; they are
+    not among those that wait. oldest: since when the oldest of those waits."""
+
+    waiting: int = 0
+    refused: int = 0
+    oldest: datetime | None = None
+
+
+class OutboxStore(Protocol):
+    """The requests of committed transactions. Each raises StoreUnreachable."""
+
+    def turn(self) -> AbstractAsyncContextManager[bool]:
+        """Whether it is this relay's turn until the block ends, as far as can be known.
+
+        Others may have it too after a connection was lost.
+        """
+
+    async def take(self, workflow: str, limit: int) -> Sequence[OutboxRow]:
+        """The first rows of a workflow that were not refused; they stay. Ids are in the order of
+        transactions of which one began after the other had ended."""
+
+    async def delete(self, ids: Sequence[int]) -> None:
+        """What is not there need not be."""
+
+    async def refuse(self, id: int, why: str) -> None:
+        """Leave a row to people."""
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """What is left, by workflow."""
+
+    async def grown(self) -> None:
+        """Return once there may be more than there was, be it only that some time has passed."""
+
+    async def close(self) -> None: ...

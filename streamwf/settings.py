@@ -45,17 +45,21 @@ class Settings(BaseSettings):
     )
     store: SecretStr | None = Field(
         default=None,
-        description="where `streamwf dev` keeps everything, before what `adapters` says: memory, or"
-        " the URL of a database, like sqlite:///orders.db or postgresql://user@host/orders",
+        description="the URL of a database, like sqlite:///orders.db or"
+        " postgresql://user@host/orders: where `streamwf dev` keeps everything, before what"
+        " `adapters` says (or memory, for nowhere), and where a relay finds the outbox",
     )
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("STREAMWF_DATABASE_URL", "DATABASE_URL"),
-        description="the database that `adapters` sql runs on",
+        description="the same for `adapters` sql, and for a relay, where `store` is not given",
     )
     lease: Duration = Field(
         default=timedelta(seconds=10),
         description="a process on a database that is silent for so long is replaced",
+    )
+    relay: bool = Field(
+        default=False, description="whether a worker relays the outbox of the store"
     )
     app_id: str | None = Field(
         default=None,

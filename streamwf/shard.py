@@ -246,7 +246,9 @@ class Shard:
             self._emit(needed_no_more(self.workflow.name, [event.id], event), record.offset)
         elif verdict is Verdict.HANDED_ON:
             self._emit(handed_over(self.workflow.name, event), record.offset)
-        if verdict not in _HEEDED and event.id.startswith(MARK):
+        if verdict not in _HEEDED and event.unheard:
+            self._put_aside(record, f"{event.type} refused: {verdict}")
+        elif verdict not in _HEEDED and event.id.startswith(MARK):
             self._put_aside(record, f"{event.type} of a connector refused: {verdict}")
         self.waiting.judged(event.id, verdict, after, event)
 

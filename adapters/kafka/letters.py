@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.topics import partition_of
+from streamwf.errors import TooLargeForTopic
 from streamwf.events import Event, encode_event
 from streamwf.ports import Letter
 
@@ -14,14 +16,18 @@ from streamwf.ports import Letter
 async def append_events(
     to: AIOKafkaProducer, topic: str, partitions: int, events: Sequence[Event]
 ) -> None:
-    """Append events where they belong, in their order. Raises KafkaError."""
+    """Append events where they belong, in their order. Raises TooLargeForTopic and KafkaError."""
     piles: dict[int, list[tuple[bytes, bytes]]] = {}
     for event in events:
         pile = piles.setdefault(partition_of(event.subject, partitions), [])
         pile.append((event.subject.encode(), encode_event(event)))
-    await asyncio.gather(
-        *(append_batch(to, topic, partition, pile) for partition, pile in piles.items())
-    )
+    try:
+        await asyncio.gather(
+            *(append_batch(to, topic, partition, pile) for partition, pile in piles.items())
+        )
+    except MessageSizeTooLargeError as error:
+        size = max(len(value) for pile in piles.values() for _, value in pile)
+        raise TooLargeForTopic(topic=topic, size=size) from error
 
 
 async def bury(

@@ -105,6 +105,7 @@ roles = Table(
 )
 
 #: Requests that users have written in transactions of their own, on their way to the log.
+#: refused: why one can't be appended, for people to mend; null while it waits.
 outbox = Table(
     "streamwf_outbox",
     metadata,
@@ -113,6 +114,8 @@ outbox = Table(
     Column("foreign_id", _text, nullable=False),
     Column("event", _bytes, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("refused", _text, nullable=True),
+    Index("streamwf_outbox_workflow", "workflow", "id"),
     sqlite_autoincrement=True,
 )
 

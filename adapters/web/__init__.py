@@ -1,8 +1,17 @@
 """The HTTP views: one aiohttp application that every host serves."""
 
 from streamwf.adapters.web.forwarding import NoPeers, Peers
-from streamwf.adapters.web.routes import application
+from streamwf.adapters.web.routes import application, process_application
 from streamwf.adapters.web.server import Server, serve, url_of
 from streamwf.adapters.web.store_peers import StorePeers
 
-__all__ = ["NoPeers", "Peers", "Server", "StorePeers", "application", "serve", "url_of"]
+__all__ = [
+    "NoPeers",
+    "Peers",
+    "Server",
+    "StorePeers",
+    "application",
+    "process_application",
+    "serve",
+    "url_of",
+]

@@ -1,9 +1,10 @@
 """The web application that every host serves: the HTTP API, health and metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 from aiohttp import web
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from streamwf.adapters.metrics import registry_of
 from streamwf.adapters.web.answers import LOGGER, add_headers, problems, traced
@@ -35,6 +36,7 @@ def application(
     *,
     deadline: float = DEADLINE,
     may_see_masked: MaySee = nobody,
+    collectors: Iterable[Collector] = (),
 ) -> web.Application:
     """peers: where the other workers are; `NoPeers()` if there are none.
 
@@ -54,7 +56,7 @@ def application(
     app[LOGGER] = operations.host.logger
     forwarder = Forwarder(peers, deadline)
     elsewhere = Elsewhere(forwarder, ready)
-    process = ProcessViews(ready, registry_of(operations.host))
+    process = ProcessViews(ready, registry_of(operations.host, *collectors))
     workflows = WorkflowViews(operations, elsewhere)
     runs = RunViews(operations, elsewhere)
     lists = ListViews(operations, elsewhere)
@@ -99,4 +101,21 @@ def application(
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
     app.cleanup_ctx.append(forwarder.running)
+    return app
+
+
+def process_application(
+    registry: CollectorRegistry, ready: Callable[[], str | None]
+) -> web.Application:
+    """What a process serves that has no runs: health and metrics."""
+    app = web.Application(middlewares=[problems])
+    process = ProcessViews(ready, registry)
+    app.add_routes(
+        [
+            web.get("/healthz", process.healthz),
+            web.get("/readyz", process.readyz),
+            web.get("/metrics", process.metrics),
+        ]
+    )
+    app.on_response_prepare.append(add_headers)
     return app

@@ -13,6 +13,7 @@ from streamwf.cli.dev import dev
 from streamwf.cli.graph import graph
 from streamwf.cli.log import rebuild, verify
 from streamwf.cli.project import project
+from streamwf.cli.relay import relay
 from streamwf.cli.replay import replay
 from streamwf.cli.roles import roles
 from streamwf.cli.runs import runs
@@ -26,7 +27,7 @@ Exit codes:
   0    done
   1    refused or failed; the reason is on stderr
   2    the command line itself is wrong
-  130  interrupted (`dev` and `worker` end with 0)
+  130  interrupted (`dev`, `worker` and `relay` end with 0)
 """
 
 
@@ -55,7 +56,7 @@ def main(debug: bool) -> None:
 
 
 for command in (
-    *(dev, worker, trigger, callback, runs, roles, schedules),
+    *(dev, worker, relay, trigger, callback, runs, roles, schedules),
     *(connectors, check, rebuild, replay, verify, project, graph),
 ):
     main.add_command(command)

@@ -41,6 +41,7 @@ def settings(*names: str) -> Callable[[Function], Function]:
             function = click.option(
                 f"--{flag}/--no-{flag}" if _kind(name) is bool else f"--{flag}",
                 name,
+                default=None,
                 type=_type(name),
                 metavar="DURATION" if _kind(name) is timedelta else None,
                 help=_help(name),

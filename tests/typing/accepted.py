@@ -6,12 +6,17 @@ from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, TypeAlias, assert_type
 
+import psycopg
 from pydantic import BaseModel
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from streamwf import (
     Cancel,
     Client,
+    Outbox,
     Pause,
     Repeat,
     Retry,
@@ -23,6 +28,7 @@ from streamwf import (
     embedded,
 )
 from streamwf.adapters.kafka import KafkaTopic
+from streamwf.adapters.sql.transactions import AsyncpgConnection
 from streamwf.callback_views import CallbackView
 from streamwf.client import Handle
 from streamwf.connector_views import ConnectorView
@@ -242,6 +248,35 @@ async def used(client: Client) -> None:
     assert_type(await client.count(Filter(status=["PICKED"])), int)
     async for part in client.bulk("pause", Query(prefix="o-"), "stop"):
         assert_type(part.refused, list[Refusal])
+
+
+async def committed(
+    client: Client,
+    outbox: Outbox,
+    connection: AsyncConnection,
+    session: AsyncSession,
+    plain: Connection,
+    plain_session: Session,
+    waiting: psycopg.AsyncConnection[Any],
+    blocking: psycopg.Connection[tuple[int, str]],
+    asyncpg: AsyncpgConnection,
+) -> None:
+    order = Order(n=1)
+    assert_type(await client.trigger(orders, "o-1", order, connection=connection), str)
+    assert_type(await client.trigger(orders, "o-1", order, connection=asyncpg, key="k"), str)
+    assert_type(
+        await client.callback(orders, "decide", Answer(yes=True), foreign_id="o-1"), CallbackView
+    )
+    kept = await client.callback(orders, "decide", foreign_id="o-1", connection=session)
+    assert_type(kept, CallbackView)
+    assert_type(await outbox.trigger(orders, "o-1", order, connection=session), str)
+    assert_type(await outbox.trigger(orders, "o-1", order, connection=waiting), str)
+    assert_type(await outbox.trigger(orders, "o-1", order, connection=plain_session), str)
+    assert_type(outbox.trigger_sync(orders, "o-1", order, connection=plain), str)
+    at = Status.PICKED
+    assert_type(outbox.trigger_sync(orders, "o", order, connection=blocking, at=at), str)
+    await outbox.callback(orders, "decide", foreign_id="o-1", connection=asyncpg)
+    outbox.callback_sync(orders, "decide", foreign_id="o-1", connection=plain_session)
 
 
 async def connected(client: Client) -> None:

@@ -1,11 +1,14 @@
 """What type checkers must not take. Each ignored error has to be there: strict mode says so."""
 
+import sqlite3
 from datetime import datetime, timedelta
 from enum import Enum
 
+import psycopg
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from streamwf import Client, Run, Workflow
+from streamwf import Client, Outbox, Run, Workflow
 from streamwf.adapters.kafka import KafkaTopic
 from streamwf.sources import Message, Start
 from streamwf.testing import Engine, build_run
@@ -224,6 +227,21 @@ async def misused(client: Client) -> None:
     client.list(orders, order="size")  # type: ignore[arg-type]
     client.bulk("explode", Filter())  # type: ignore[arg-type]
     client.bulk("pause", orders)  # type: ignore[arg-type]
+
+
+async def commits_what_can_not_be(
+    client: Client, outbox: Outbox, session: AsyncSession, waiting: psycopg.AsyncConnection[object]
+) -> None:
+    order = Order()
+    await client.trigger(orders, "o-1", order, connection="postgresql://there")  # type: ignore[arg-type]
+    await client.trigger(orders, "o-1", Other(), connection=session)  # type: ignore[misc]
+    await outbox.trigger(orders, "o-1", order)  # type: ignore[call-arg]
+    await outbox.trigger(orders, "o-1", Other(), connection=session)  # type: ignore[misc]
+    await outbox.trigger(orders, "o-1", order, connection=sqlite3.connect(""))  # type: ignore[arg-type]
+    outbox.trigger_sync(orders, "o-1", order, connection=session)  # type: ignore[arg-type]
+    outbox.trigger_sync(orders, "o-1", order, connection=waiting)  # type: ignore[arg-type]
+    await client.callback(orders, "decide", foreign_id="o-1", connection=object())  # type: ignore[arg-type]
+    outbox.callback_sync(orders, "decide", foreign_id="o-1", connection=session)  # type: ignore[arg-type]
 
 
 async def expects_what_can_not_be(app: Engine) -> None:

@@ -21,7 +21,7 @@ ABOVE_THE_LINE = {
     *("objects", "declared", "recurring", "validation", "definition", "schedules"),
     *("sources", "connector", "connections", "leading", "connector_views"),
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
-    *("compatibility", "lists", "naming", "measures"),
+    *("compatibility", "lists", "naming", "measures", "requesting"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -37,15 +37,16 @@ ORDER = [
     {"redaction", "masking"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
-    {"emit", "rows", "connections", "leading", "schedules", "timetable", "waiting", "vault"},
-    {"logs"},
+    {"emit", "rows", "connections", "requesting", "schedules", "timetable", "waiting", "vault"},
+    {"leading", "logs"},
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
     {"looking", "changing", "roles"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
     {"connector_views", "answering", "connected", "connector_client"},
-    {"scheduling", "operations", "schedule_client", "gateway"},
+    {"scheduling", "operations", "schedule_client", "gateway", "outbox"},
+    {"request_client", "relay"},
     {"client"},
     {"embedded"},
     {"__init__"},

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 from streamwf import Breaker, Fatal, Retry, Run, Workflow
 from streamwf.adapters.described import METRICS
 from streamwf.adapters.metrics import HostCollector, registry_of
+from streamwf.adapters.relay_metrics import RelayCollector
+from streamwf.relay import Relay
 from streamwf.sources import Message, Start, from_iterator
 from streamwf.testing import engine
 from tests.support import eventually, record
@@ -551,9 +553,15 @@ def test_names_follow_prometheus() -> None:
         assert not {"run_id", "foreign_id", "le"} & set(metric.labels)
 
 
-def test_queries_in_the_documentation_name_metrics_that_exist() -> None:
+def test_queries_in_the_documentation_name_metrics_that_exist(worker: Worker) -> None:
+    # A relay is asked only for what it knows already.
+    relay = RelayCollector(Relay(None, worker.host))  # type: ignore[arg-type]
+    of_relays = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in relay.collect()
+    }
     named = {re.sub("_bucket$", "", name) for name in re.findall(r"streamwf_\w+", PAGE)}
-    assert named == NAMES
+    assert named == NAMES | of_relays
 
 
 def test_every_label_is_explained() -> None:

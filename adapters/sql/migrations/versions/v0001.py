@@ -94,6 +94,8 @@ Table(
     Column("foreign_id", _text, nullable=False),
     Column("event", _bytes, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("refused", _text, nullable=True),
+    Index("streamwf_outbox_workflow", "workflow", "id"),
     sqlite_autoincrement=True,
 )
 
