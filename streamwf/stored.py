@@ -324,9 +324,9 @@ class StoredHost:
             # Its role is lost, if it does not know yet.
             self._shard_logger.warning("checkpoint_failed", **told, error=str(error))
             await owned.shard.close(0)
-        except Exception:
+        except Exception as error:
             # Whatever it was: one shard's failure must not end the checkpoints of the others.
-            self._shard_logger.error("checkpoint_failed", **told)
+            self._shard_logger.warning("checkpoint_failed", **told, error=repr(error), exc_info=True)
 
     async def _tick_loop(self) -> None:
         while True:
@@ -336,8 +336,11 @@ class StoredHost:
                 try:
                     owned.shard.scan_agenda(now)
                     owned.shard.tick(now)
-                except Exception:
-                    self._shard_logger.error("tick_failed", shard=owned.id.number)
+                except Exception as error:
+                    told = {"workflow": owned.id.workflow, "shard": owned.id.number}
+                    self._shard_logger.warning(
+                        "tick_failed", **told, error=repr(error), exc_info=True
+                    )
 
     def _tell_of(self, error: StreamwfError) -> None:
         self.logger.error("worker_fails", error=str(error))

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,10 @@ def dev(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A started `streamwf dev`, which ends at the latest when its time is over."""
     command = [*DEV, *arguments, "--port", "0"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=folder) as process,
+    ):
         alarm = threading.Timer(PATIENCE, process.kill)
         alarm.start()
         try:
@@ -56,7 +60,7 @@ def read_until(stream: IO[str] | None, pattern: str) -> re.Match[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_shows_the_example_and_stops_cleanly(number: signal.Signals) -> None:
     with dev(HELLO) as process:
-        read_until(process.stdout, r"hello at http://127\.0\.0\.1:\d+/api/v1/runs \(in memory")
+        read_until(process.stdout, r"hello at http://127\.0\.0\.1:\d+/api/v1/runs \(in streamwf.db")
         url = read_until(process.stdout, r"example run (http://\S+)")[1]
         read_until(process.stdout, r"trigger +NEW")
         read_until(process.stdout, r"moved +GREETED")

@@ -23,7 +23,7 @@ EXAMPLE, OWN = blocks("python", PAGE)
 LINES = {
     name: (level, set(re.findall(r"`(\w+)`", fields)))
     for name, level, fields in re.findall(
-        r"^\| `(\w+)` \| (info|warning|error) \|([^|]*)\|", PAGE, re.M
+        r"^\| `(\w+)` \| (debug|info|warning|error) \|([^|]*)\|", PAGE, re.M
     )
 }
 

@@ -34,7 +34,7 @@ ORDER = [
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
     {"naming", "measures"},
-    {"redaction", "masking"},
+    {"redaction", "masking", "comparing", "grouping"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
     {"emit", "rows", "connections", "requesting", "schedules", "timetable", "waiting", "vault"},
@@ -42,8 +42,11 @@ ORDER = [
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
+    {"following", "stored_shard"},
     {"looking", "changing", "roles"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
+    {"stored"},
+    {"stored_aside"},
     {"connector_views", "answering", "connected", "connector_client"},
     {"scheduling", "operations", "schedule_client", "gateway", "outbox"},
     {"request_client", "relay"},
@@ -54,6 +57,9 @@ ORDER = [
     {"pytest_plugin"},
 ]
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
+
+#: What drives shards, and holds their rows in memory.
+HOSTS = {"embedded", "stored_shard", "stored_aside"}
 
 #: What ships for users' tests, and runs in none of their workers.
 FOR_TESTS = {"testing", "pytest_plugin"}
@@ -169,7 +175,7 @@ def test_every_module_of_the_core_has_its_place() -> None:
 
 @pytest.mark.parametrize("name", sorted(RANKS))
 def test_the_core_imports_only_what_stands_before_it(name: str) -> None:
-    tables = {"tables"} if name == "embedded" else set()
+    tables = {"tables"} if name in HOSTS else set()
     for other in own(CORE[name].imports) - tables:
         assert other in RANKS, f"{name} imports {other} at module level"
         assert RANKS[other] <= RANKS[name], f"{name} imports {other}"

@@ -17,13 +17,13 @@ FIELDS = {
     "topic_prefix": ("STREAMWF_TOPIC_PREFIX", "flag", "environment", "code", ""),
     "data_dir": ("STREAMWF_DATA_DIR", Path("f"), "e", Path("c"), Path(".streamwf")),
     "brokers": ("STREAMWF_BROKERS", "flag:1", "env:1", "code:1", "127.0.0.1:9092"),
-    "adapters": ("STREAMWF_ADAPTERS", "kafka", "memory", "kafka", "memory"),
+    "adapters": ("STREAMWF_ADAPTERS", "kafka", "memory", "kafka", "sqlite"),
 }
 
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KAFKA_BROKERS", "WORKFLOW_ADAPTERS"):
+    for name in ("KAFKA_BROKERS", "WORKFLOW_ADAPTERS", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     for field in Settings.model_fields:
         monkeypatch.delenv(f"STREAMWF_{field.upper()}", raising=False)
@@ -94,7 +94,7 @@ def test_durations_as_people_write_them(
         ({"partitions": 0}, "partitions: Input should be greater than or equal to 1"),
         ({"partitions": "many"}, "partitions: Input should be a valid integer"),
         ({"app_id": "my app"}, "app_id: String should match pattern"),
-        ({"adapters": "paper"}, "adapters: String should match pattern"),
+        ({"adapters": "paper"}, "adapters: Input should be 'memory', 'sqlite', 'sql' or 'kafka'"),
         ({"log_level": "loud"}, "log_level: String should match pattern"),
         ({"web_port": 70_000}, "web_port: Input should be less than or equal to 65535"),
         ({"nonsense": 1}, "nonsense: Extra inputs are not permitted"),
