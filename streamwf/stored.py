@@ -88,12 +88,13 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def events_of(workflow: str) -> str:
     """The stream of a workflow's events."""
-    return f"{workflow}.events"
+    return workflow
 
 
 def letters_of(workflow: str) -> str:
     """The stream of what a workflow could not use."""
-    return f"{workflow}.dead-letters"
+    # No workflow has such a name.
+    return f"{workflow}/dead-letters"
 
 
 def role_of(shard: ShardId, shards: int) -> str:
@@ -326,7 +327,9 @@ class StoredHost:
             await owned.shard.close(0)
         except Exception as error:
             # Whatever it was: one shard's failure must not end the checkpoints of the others.
-            self._shard_logger.warning("checkpoint_failed", **told, error=repr(error), exc_info=True)
+            self._shard_logger.warning(
+                "checkpoint_failed", **told, error=repr(error), exc_info=True
+            )
 
     async def _tick_loop(self) -> None:
         while True:
