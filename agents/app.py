@@ -19,7 +19,9 @@ from faust.app.base import BootStrategy
 from faust.types import TP
 from yarl import URL
 
-from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics, unreachable
+from streamwf.adapters.kafka.outages import outages
+from streamwf.adapters.kafka.reach import unreachable
+from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.web import Server, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
@@ -27,7 +29,7 @@ from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.relay import relay_of
-from streamwf.agents.transport import SCHEME
+from streamwf.agents.transport import SCHEME, credentials
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
@@ -83,6 +85,7 @@ class WorkflowApp(faust.App):
         self.peers = FaustPeers(self)
         self.server: Server | None = None
         self._relaying = AsyncExitStack()
+        self._outages = AsyncExitStack()
         self._lease = settings.session_timeout.total_seconds() * LEASE
         self._generation = -1
         self._opening: asyncio.Task[None] | None = None
@@ -122,6 +125,8 @@ class WorkflowApp(faust.App):
         """Raises StreamwfError for what a person has to mend."""
         try:
             await ensure_topics(self.host.workflows, self.settings)
+            followed = outages.followed(self.settings.brokers, lambda: self.consumer.heard_at)
+            await self._outages.enter_async_context(followed)
             await self.host.start()
             collectors = [RelayCollector(await self._start_relay())] if self.settings.relay else []
             operations = Operations(self.host)
@@ -130,7 +135,7 @@ class WorkflowApp(faust.App):
             port = int(self.conf.web_port) if self.settings.web_port else 0
             self.server = await serve(web, self.settings.web_host, port)
         except KafkaError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(self.settings.brokers, error) from error
         self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
         self.host.logger.info("worker_listens", url=self.server.url)
         await super().on_start()
@@ -156,6 +161,7 @@ class WorkflowApp(faust.App):
         # Before this worker leaves the group, so that nothing is in doubt for the next owners.
         await self.host.stop()
         await super().on_stop()
+        await self._outages.aclose()
 
     def not_ready(self) -> str | None:
         """Why this worker can't answer for its shards yet; None if it can."""
@@ -243,11 +249,13 @@ def faust_app(
     told = os.environ.get("FAUST_DATADIR")
     if told:
         chosen = chosen.model_copy(update={"data_dir": Path(told)})
+    login = credentials(chosen)
     brokers = [URL(f"{SCHEME}://{broker.strip()}") for broker in chosen.brokers.split(",")]
     session = chosen.session_timeout.total_seconds()
     app = WorkflowApp(
         app_id_of([workflow.name for workflow in workflows], chosen),
         broker=brokers,
+        broker_credentials=login,
         store="memory://",
         datadir=str(chosen.data_dir / "faust"),
         topic_partitions=chosen.partitions,

@@ -17,6 +17,8 @@ from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.letters import append_events, bury
+from streamwf.adapters.kafka.outages import outages
+from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.reader import (
     Deliver,
     LogReader,
@@ -24,7 +26,7 @@ from streamwf.adapters.kafka.reader import (
     consumer,
     stop_consumer,
 )
-from streamwf.adapters.kafka.topics import Topics, partition_of, unreachable
+from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.adapters.tracing import OpenTelemetry
 from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
@@ -204,11 +206,8 @@ class KafkaHost:
             self._reopen_later(held)
 
     def _warn(self, what: str, held: Held, error: Exception) -> None:
-        """Tell what went wrong with a shard; where it came from, if Kafka is not to blame."""
-        told: dict[str, Any] = {"workflow": held[0], "shard": held[1], "error": repr(error)}
-        if not isinstance(error, KafkaError):
-            told["exc_info"] = error
-        self.logger.warning(what, **told)
+        """Tell what went wrong with a shard."""
+        outages.warn(what, error, self.logger, workflow=held[0], shard=held[1])
 
     async def _open(self, held: Held) -> None:
         name, partition = held
@@ -400,10 +399,6 @@ class KafkaHost:
 
     # ---- what the operations ask
 
-    @property
-    def brokers(self) -> str:
-        return self.settings.brokers
-
     def shards(self, workflow: str) -> list[Shard]:
         return [shard for shard in self._open_shards() if shard.workflow.name == workflow]
 
@@ -436,7 +431,7 @@ class KafkaHost:
                     topic, sealed, key=event.subject.encode(), partition=partition
                 )
         except KafkaError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(self.settings.brokers, error) from error
 
     async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
         assert self._producer is not None
@@ -446,7 +441,7 @@ class KafkaHost:
             with self.tracing.append(workflow, topic, None, (e.traceparent for e in sealed)):
                 await append_events(self._producer, topic, self.settings.partitions, sealed)
         except KafkaError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(self.settings.brokers, error) from error
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
         assert self._producer is not None
@@ -457,14 +452,14 @@ class KafkaHost:
         try:
             await bury(self._producer, topic, self.settings.partitions, letters)
         except KafkaError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(self.settings.brokers, error) from error
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         log = TopicPartition(self._topics[workflow].events, partition)
         try:
             records = await self._offsets.read(log, offsets)
         except KafkaError as error:
-            raise unreachable(self.settings, error) from error
+            raise unreachable(self.settings.brokers, error) from error
         events = [
             decode_event(
                 record.value,

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.letters import append_events
-from streamwf.adapters.kafka.topics import Topics, ensure_topics, unreachable
+from streamwf.adapters.kafka.reach import unreachable
+from streamwf.adapters.kafka.topics import Topics, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.sql.outbox import SqlOutbox
@@ -47,7 +48,7 @@ class KafkaLog:
         except BaseException as error:
             await self._stop()
             if isinstance(error, KafkaError):
-                raise unreachable(self._settings, error) from error
+                raise unreachable(self._settings.brokers, error) from error
             raise
         return self
 
@@ -65,7 +66,7 @@ class KafkaLog:
             sealed = await self._keys.vaults.sealed_all(workflow, events)
             await append_events(self._producer, topic, self._settings.partitions, sealed)
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
 
 @asynccontextmanager

@@ -7,11 +7,29 @@ can: it ends well before the group gives the shards to others.
 from time import monotonic
 from typing import Any
 
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
+from streamwf.adapters.kafka.security import client_arguments
+from streamwf.settings import Settings
+
 #: The URL scheme by which a Faust app asks for this transport.
 SCHEME = "streamwf"
+
+
+def credentials(settings: Settings) -> SASLCredentials | SSLCredentials | None:
+    """What Faust's own clients are to log in with. Raises InvalidSettings."""
+    arguments = client_arguments(settings.brokers, settings)
+    context = arguments.get("ssl_context")
+    if "sasl_mechanism" in arguments:
+        return SASLCredentials(
+            mechanism=arguments["sasl_mechanism"],
+            username=arguments["sasl_plain_username"],
+            password=arguments["sasl_plain_password"],
+            ssl_context=context,
+        )
+    return None if context is None else SSLCredentials(context)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):

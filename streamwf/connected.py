@@ -140,7 +140,7 @@ class Connected(Changing):
             return view
         source = connector.source
         if isinstance(source, OfWorker):
-            source = source.of_worker(self.host.brokers)
+            source = source.of_worker(self.host.settings)
         positions = {each.partition: each.position for each in view.partitions}
         try:
             behind = await asyncio.wait_for(source.behind(positions), PATIENCE)

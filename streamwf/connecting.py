@@ -67,7 +67,7 @@ class Connecting:
             raise error
         source = connector.source
         if isinstance(source, OfWorker):
-            source = source.of_worker(self._host.brokers)
+            source = source.of_worker(self._host.settings)
         if is_own(subject):
             await self._look(work, connector, source)
         else:

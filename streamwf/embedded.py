@@ -24,7 +24,7 @@ from .measures import Measures
 from .operations import Operations
 from .ports import Clock, KeyProvider, Letter, Logger, Tracing
 from .record import FIRST_KEY, Record
-from .settings import load
+from .settings import Settings, load
 from .shard import Aside, Limits, Shard
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
@@ -205,9 +205,9 @@ class EmbeddedHost:
     # ---- what the operations ask
 
     @property
-    def brokers(self) -> str:
+    def settings(self) -> Settings:
         """Raises InvalidSettings."""
-        return load().brokers
+        return load()
 
     def shards(self, workflow: str) -> Iterable[Shard]:
         return [self._shards[workflow]] if workflow in self._shards else []

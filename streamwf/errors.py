@@ -259,6 +259,35 @@ class BrokerUnreachable(StoreUnreachable):
     KAFKA_BROKERS. ({cause})"""
 
 
+class BrokerNotTrusted(BrokerUnreachable):
+    """The certificate of the Kafka broker at {broker} is not trusted: {cause}. Give the certificate
+    of who signed it in kafka_ca_file."""
+
+
+class BrokerMisnamed(BrokerUnreachable):
+    """The certificate of the Kafka broker at {broker} is not for that host: {cause}. Give the
+    brokers by a name in it, or set kafka_check_hostname to false."""
+
+
+class CertificateRefused(BrokerUnreachable):
+    """The Kafka broker at {broker} does not accept kafka_cert_file, or wants one: {cause}."""
+
+
+class LoginRefused(BrokerUnreachable):
+    """The Kafka broker at {broker} refused the login of {username!r}: {cause}. Check
+    kafka_username and kafka_password."""
+
+
+class MechanismRefused(BrokerUnreachable):
+    """The Kafka broker at {broker} has no login by {mechanism}. Set kafka_sasl_mechanism to one
+    that it has."""
+
+
+class ProtocolRefused(BrokerUnreachable):
+    """The Kafka broker at {broker} does not speak {protocol} there: {cause}. Set
+    kafka_security_protocol to what it speaks, or give the port for it in brokers."""
+
+
 class PartitionMismatch(StreamwfError):
     """Topic {topic!r} has {actual} partitions, but {expected} are asked for. Runs would change
     shards: set partitions to {actual}, or use another topic prefix."""

@@ -36,6 +36,7 @@ from .masked_views import events_for_who_asks, for_who_asks
 from .measures import Measures
 from .ports import Clock, Letter, Logger, Tracing
 from .record import DELETED, LIVE, Record, State
+from .settings import Settings
 from .shard import Shard
 from .vaults import Vaults
 from .views import (
@@ -77,8 +78,8 @@ class Host(Protocol):
         """Takes what the host has to say."""
 
     @property
-    def brokers(self) -> str:
-        """Where Kafka is: that of the topics, or else that of the settings."""
+    def settings(self) -> Settings:
+        """They say where Kafka is, and how to connect to it. Raises InvalidSettings."""
 
     def shards(self, workflow: str) -> Iterable[Shard]:
         """The shards of a workflow that this process owns."""

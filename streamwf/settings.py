@@ -5,7 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidSettings
@@ -23,14 +31,69 @@ def _duration(value: Any) -> Any:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
+#: As Kafka calls them; people write them in either case.
+Protocol = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
+Mechanism = Annotated[
+    Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
 
-class Settings(BaseSettings):
+
+class KafkaSecurity(BaseModel):
+    """How a connection to Kafka is secured: a part of `Settings`, and what a `KafkaTopic` of
+    another cluster has of its own."""
+
+    # No error shows what was given: it may be a secret.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    kafka_security_protocol: Protocol = Field(
+        default="plaintext",
+        description="what the brokers speak: plaintext, ssl, sasl_plaintext or sasl_ssl",
+    )
+    kafka_sasl_mechanism: Mechanism = Field(
+        default="SCRAM-SHA-512",
+        description="how to log in to Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    )
+    kafka_username: str | None = Field(default=None, description="user to log in to Kafka as")
+    kafka_password: SecretStr | None = Field(
+        default=None, description="the password of kafka_username"
+    )
+    kafka_password_file: Path | None = Field(
+        default=None, description="file with the password of kafka_username"
+    )
+    kafka_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) of who signs those of the brokers; the system's if not set",
+    )
+    kafka_cert_file: Path | None = Field(
+        default=None, description="certificate (PEM) to show to the brokers"
+    )
+    kafka_key_file: Path | None = Field(
+        default=None, description="the private key (PEM) of kafka_cert_file, if it is not in it"
+    )
+    kafka_key_password: SecretStr | None = Field(
+        default=None, description="the password of kafka_key_file"
+    )
+    kafka_key_password_file: Path | None = Field(
+        default=None, description="file with the password of kafka_key_file"
+    )
+    kafka_check_hostname: bool = Field(
+        default=True, description="whether the brokers' certificates have to name their hosts"
+    )
+
+
+class Settings(BaseSettings, KafkaSecurity):
     """How a host runs. Each field can be set as STREAMWF_<NAME> in the environment.
 
     What is passed in code is the default that the environment and flags override; see `load`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STREAMWF_", extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMWF_", extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
 
     brokers: str = Field(
         default="127.0.0.1:9092",

@@ -75,7 +75,8 @@ class Source(Protocol):
 class OfWorker(Protocol):
     """A source that may lie where the worker's own topics do."""
 
-    def of_worker(self, brokers: str) -> Source: ...
+    def of_worker(self, settings: Any) -> Source:
+        """settings: the worker's own, `streamwf.Settings`."""
 
 
 #: An iterator over (position, value) from after a position on; None for the beginning.

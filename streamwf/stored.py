@@ -130,7 +130,6 @@ class StoredHost:
         self.clock = SystemClock()
         self.settings = settings
         self.max_record_bytes = settings.max_record_bytes
-        self.brokers = settings.brokers
         self.address = address
         self.tracing = tracing
         self.logger: Logger = logger or structlog.get_logger("streamwf.worker")

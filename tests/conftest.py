@@ -31,6 +31,8 @@ from tests.databases import (  # noqa: F401
 )
 
 SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
+#: Fixtures that start a broker of their own.
+OWN_BROKERS = ("own_kafka", "secure_kafka")
 KAFKA_TESTS = Path(__file__).parent / "kafka"
 TEARDOWN_SECONDS = 60
 
@@ -94,7 +96,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
             try:
                 if any(asks_for(test, "kafka") for test in tests):
                     state.broker = stack.enter_context(find_broker(say=print))
-                if any(asks_for(test, "own_kafka") for test in tests):
+                if any(asks_for(test, name) for test in tests for name in OWN_BROKERS):
                     kafka_runtime(say=print)
             except StreamwfError as failure:
                 state.failure = failure

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
+from streamwf.adapters.kafka.security import client_arguments
 from streamwf.settings import Settings
 
 #: Bytes of a producer's batch.
@@ -16,9 +17,9 @@ Header = tuple[str, bytes]
 
 
 def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
-    """A producer that waits for all replicas and writes nothing twice."""
+    """A producer that waits for all replicas and writes nothing twice. Raises InvalidSettings."""
     return AIOKafkaProducer(
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings.brokers, settings),
         enable_idempotence=True,
         linger_ms=0,
         max_batch_size=max(BATCH_BYTES, settings.max_record_bytes + 64_000),

@@ -23,8 +23,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from streamwf.adapters.kafka.append import producer
+from streamwf.adapters.kafka.outages import outages
+from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
-from streamwf.adapters.kafka.topics import SEGMENT_MS, Topics, partition_of, unreachable
+from streamwf.adapters.kafka.topics import SEGMENT_MS, Topics, partition_of
 from streamwf.ports import Key, Logger
 from streamwf.settings import Settings
 from streamwf.tables.keys import DESTROYED, KeyTable, fresh_key, record_key
@@ -123,7 +125,7 @@ class KafkaKeys:
         except UnknownTopicOrPartitionError:
             return False
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     # ---- what the port asks
 
@@ -190,7 +192,7 @@ class KafkaKeys:
                     if key != _CLOSES and record.value in (None, DESTROYED):
                         shard.close_at = time.monotonic() + self._close_after
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
         shard.position = max(shard.position, end)
 
     async def _append(self, log: TopicPartition, records: list[tuple[bytes, bytes | None]]) -> None:
@@ -203,7 +205,7 @@ class KafkaKeys:
             ]
             await asyncio.gather(*waiting)
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     # ---- from time to time
 
@@ -215,7 +217,7 @@ class KafkaKeys:
                     await self._look_after(log, shard)
                 except Exception as error:
                     # Whatever it was: the next look comes soon, and no other does this.
-                    self._logger.warning("keys_not_swept", topic=log.topic, error=repr(error))
+                    outages.warn("keys_not_swept", error, self._logger, topic=log.topic)
 
     async def _look_after(self, log: TopicPartition, shard: _Shard) -> None:
         if not shard.owned:
@@ -241,7 +243,7 @@ class KafkaKeys:
         try:
             return len(await self._producer.partitions_for(self._log(workflow, 0).topic))
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
 
 def _now_ms() -> int:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
+from streamwf.adapters.kafka.outages import outages
+from streamwf.adapters.kafka.security import client_arguments
 from streamwf.ports import Logger
 from streamwf.settings import Settings
 
@@ -38,10 +39,12 @@ def consumer(
     """A consumer whose partitions are ours to say.
 
     committed: pass over what aborted transactions wrote. group: whose offsets it can commit.
+
+    Raises InvalidSettings.
     """
     return AIOKafkaConsumer(
         group_id=group,
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings.brokers, settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=IDLE_MS,
@@ -157,9 +160,7 @@ class LogReader:
         except Exception as error:
             # Whatever it is: a reader that ended would leave its shards standing still.
             if not self._unreachable:
-                known = isinstance(error, KafkaError)
-                told = {} if known else {"exc_info": error}
-                self._logger.warning("log_unreachable", error=repr(error), **told)
+                outages.warn("log_unreachable", error, self._logger)
             self._unreachable = True
             await asyncio.sleep(0.5)
             return {}

@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
@@ -17,11 +16,13 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from streamwf.adapters.kafka.reach import connect, reach, unreachable
 from streamwf.adapters.kafka.reader import stop_consumer
-from streamwf.errors import BrokerUnreachable, PositionUnknown, TopicNotFound
+from streamwf.adapters.kafka.security import client_arguments
+from streamwf.errors import PositionUnknown, TopicNotFound
 from streamwf.logs import fields_here, logger_here
 from streamwf.ports import Logger
-from streamwf.settings import load
+from streamwf.settings import KafkaSecurity, Settings, load
 from streamwf.sources import Message
 
 _logger: Logger = structlog.get_logger("streamwf.connector")
@@ -49,31 +50,36 @@ class KafkaTopic:
         given.
     start: where a new connector begins: at the earliest message that there is, or after the
         latest.
+    security: how to connect to those brokers; in the plain, unless given. The worker's own is for
+        its own brokers only, so that nobody else is sent its password.
     """
 
     topic: str
     brokers: str | None = None
     start: Literal["earliest", "latest"] = "earliest"
+    security: KafkaSecurity | None = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
         return f"kafka:{self.topic}"
 
-    def of_worker(self, brokers: str) -> "KafkaTopic":
-        return self if self.brokers else replace(self, brokers=brokers)
+    def of_worker(self, settings: Settings) -> "KafkaTopic":
+        if self.brokers:
+            return self
+        return replace(self, brokers=settings.brokers, security=self.security or settings)
 
     async def partitions(self) -> Sequence[str]:
         """Raises TopicNotFound and BrokerUnreachable."""
-        client = AIOKafkaAdminClient(bootstrap_servers=self._where)
+        brokers, security = self._cluster
+        client = await connect(brokers, security)
         try:
-            await client.start()
             # To describe a topic that is not there would create it.
             if self.topic not in await client.list_topics():
-                raise TopicNotFound(topic=self.topic, brokers=self._where)
+                raise TopicNotFound(topic=self.topic, brokers=brokers)
             [described] = await client.describe_topics([self.topic])
             return [str(each["partition"]) for each in described["partitions"]]
         except GONE as error:
-            raise self._unreachable(error) from error
+            raise unreachable(brokers, error) from error
         finally:
             await client.close()
 
@@ -160,17 +166,21 @@ class KafkaTopic:
     # ---- connections
 
     @property
-    def _where(self) -> str:
-        return self.brokers or load().brokers
+    def _cluster(self) -> tuple[str, KafkaSecurity]:
+        if self.brokers:
+            return self.brokers, self.security or KafkaSecurity()
+        settings = load()
+        return settings.brokers, self.security or settings
 
     def _place(self, partition: str) -> TopicPartition:
         return TopicPartition(self.topic, int(partition))
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A started consumer without a group. Raises BrokerUnreachable."""
+        """A started consumer without a group. Raises BrokerUnreachable and InvalidSettings."""
+        brokers, security = self._cluster
         reader = AIOKafkaConsumer(
-            bootstrap_servers=self._where,
+            **client_arguments(brokers, security),
             enable_auto_commit=False,
             # An offset that is no more is told of, and not passed over.
             auto_offset_reset="none",
@@ -181,12 +191,11 @@ class KafkaTopic:
             await reader.start()
             yield reader
         except GONE as error:
-            raise self._unreachable(error) from error
+            # It says more than the consumer does.
+            await reach(brokers, security)
+            raise unreachable(brokers, error) from error
         finally:
             await stop_consumer(reader)
-
-    def _unreachable(self, error: Exception) -> BrokerUnreachable:
-        return BrokerUnreachable(brokers=self._where, cause=str(error) or type(error).__name__)
 
 
 def _next(position: str | None) -> int:

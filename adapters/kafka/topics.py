@@ -12,11 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
-from streamwf.errors import BrokerUnreachable, PartitionMismatch, TopicRefused, WorkflowNotFound
+from streamwf.adapters.kafka.reach import PATIENCE, connect, unreachable
+from streamwf.errors import PartitionMismatch, TopicRefused, WorkflowNotFound
 from streamwf.settings import Settings
-
-#: Seconds until a broker that does not answer counts as unreachable.
-PATIENCE = 10.0
 
 #: Milliseconds after which what was replaced in a topic of keys is compacted away.
 SEGMENT_MS = 600_000
@@ -53,21 +51,9 @@ def partition_of(foreign_id: str, partitions: int) -> int:
     return int((murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions)
 
 
-def unreachable(settings: Settings, error: Exception) -> BrokerUnreachable:
-    """What a failed connection means to a person."""
-    return BrokerUnreachable(brokers=settings.brokers, cause=str(error) or type(error).__name__)
-
-
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
-    """A started admin client. Raises BrokerUnreachable."""
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await client.start()
-    except (KafkaError, OSError, TimeoutError) as error:
-        await client.close()
-        raise unreachable(settings, error) from error
-    return client
+    """A started admin client. Raises BrokerUnreachable and InvalidSettings."""
+    return await connect(settings.brokers, settings)
 
 
 async def ensure_topics(workflows: Iterable[str], settings: Settings) -> None:
@@ -126,7 +112,7 @@ async def ensure_events(workflow: str, settings: Settings) -> tuple[str, int]:
             await create(client, wanted[topics.events])
         return topics.events, (await _described(client, [topics.events]))[topics.events]
     except (KafkaError, OSError, TimeoutError) as error:
-        raise unreachable(settings, error) from error
+        raise unreachable(settings.brokers, error) from error
     finally:
         await client.close()
 

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, MessageSizeTooLargeError
 
 from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.reader import (
     BATCH,
     IDLE_MS,
@@ -16,7 +17,7 @@ from streamwf.adapters.kafka.reader import (
     read_to,
     stop_consumer,
 )
-from streamwf.adapters.kafka.topics import ensure_events, partition_of, unreachable
+from streamwf.adapters.kafka.topics import ensure_events, partition_of
 from streamwf.errors import RecordTooLarge, StreamClosed
 from streamwf.ports import LogRecord, Outgoing, Received
 from streamwf.settings import Settings
@@ -61,7 +62,7 @@ class KafkaStreamer:
                 await stop_consumer(reader)
                 raise
         except (KafkaError, OSError) as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
         receiver = _Receiver(self._settings, stream, reader, positions)
         self._opened.append(receiver)
         return receiver
@@ -76,14 +77,14 @@ class KafkaStreamer:
                 ends = await looker.end_offsets(partitions)
                 return {at.partition: await _after_last(looker, at, ends[at]) for at in partitions}
         except (KafkaError, OSError) as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     async def read(self, stream: str, partition: int, offsets: Sequence[int]) -> list[LogRecord]:
         topic, _ = await self._topic(stream)
         try:
             return list(await self._reader.read(TopicPartition(topic, partition), offsets))
         except (KafkaError, OSError) as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     async def close(self) -> None:
         for opened in self._opened:
@@ -176,7 +177,7 @@ class _Sender:
             raise RecordTooLarge(what="record", size=largest, limit=limit) from error
         except (KafkaError, OSError) as error:
             await self._drop()
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     async def close(self) -> None:
         self._closed = True
@@ -230,21 +231,21 @@ class _Receiver:
         except ConsumerStoppedError:
             pass
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
         raise StreamClosed(what="receiver", stream=self._stream)
 
     async def ack(self) -> None:
         try:
             await self._reader.commit(dict(self._next))
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
 
     async def lag(self) -> int:
         """As many as there are offsets: ends of transactions of others count, too."""
         try:
             ends = await self._reader.end_offsets(list(self._next))
         except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+            raise unreachable(self._settings.brokers, error) from error
         return sum(max(0, ends[at] - position) for at, position in self._next.items())
 
     async def close(self) -> None:

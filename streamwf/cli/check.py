@@ -19,8 +19,8 @@ from streamwf.record import LIVE, Record
 from streamwf.settings import Settings, load
 from streamwf.views import MAX_PAGE, Query
 
-#: Where a workflow's topics are, and what is read of them.
-FLAGS = ("brokers", "topic_prefix", "max_record_bytes")
+#: Those that are of use only where the topics are looked at.
+OF_KAFKA = ("brokers", *options.SECURITY, "topic_prefix")
 
 #: Runs that are named for each problem: on a terminal, and for programs.
 SHOWN, LISTED = 3, 1_000
@@ -96,7 +96,7 @@ class Checked:
 @options.targets
 @click.option("--against", metavar="WHERE", help="Where live runs are: see above.")
 @options.as_json
-@options.settings(*FLAGS)
+@options.settings(*options.TOPICS)
 def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags: Any) -> None:
     """Check definitions; with --against, whether the runs in progress can go on by them.
 
@@ -118,7 +118,7 @@ def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags:
         for workflow in workflows:
             _tell_sound(workflow, as_json)
         return
-    if against != KAFKA and any(flags[name] is not None for name in FLAGS[:2]):
+    if against != KAFKA and any(flags[name] is not None for name in OF_KAFKA):
         raise click.UsageError("The brokers' options are for --against kafka.")
     sound = True
     for checked in _looked(workflows, against, settings):

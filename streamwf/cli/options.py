@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from pydantic import SecretStr
 
-from streamwf.settings import Settings
+from streamwf.settings import KafkaSecurity, Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,8 +30,25 @@ url = click.option(
     help="Any worker of the group, or `streamwf dev`.",
 )
 
-#: The settings that say where a workflow's topics are.
-KAFKA = ("brokers", "topic_prefix", "partitions", "replication_factor", "max_record_bytes")
+
+def _kind(name: str) -> Any:
+    """The type of a setting that is given."""
+    annotation = Settings.model_fields[name].annotation
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return annotation if get_origin(annotation) is Literal or not kinds else kinds[0]
+
+
+#: The settings that are flags. What is on a command line is to be seen by everybody on the machine.
+FLAGS = tuple(name for name in Settings.model_fields if _kind(name) is not SecretStr)
+
+#: Those that say how to connect to Kafka.
+SECURITY = tuple(name for name in FLAGS if name in KafkaSecurity.model_fields)
+
+#: Those that say where a workflow's topics are, and what may be in them.
+TOPICS = ("brokers", *SECURITY, "topic_prefix", "max_record_bytes")
+
+#: Those that say what the topics are like, too.
+KAFKA = (*TOPICS, "partitions", "replication_factor")
 
 
 def settings(*names: str) -> Callable[[Function], Function]:
@@ -54,15 +73,12 @@ def settings(*names: str) -> Callable[[Function], Function]:
 def _type(name: str) -> click.ParamType:
     if name == "log_level":
         return LEVELS
-    if _kind(name) is bool:
-        return click.BOOL
-    if _kind(name) is int:
-        return click.INT
-    return click.Path(path_type=Path) if _kind(name) is Path else click.STRING
-
-
-def _kind(name: str) -> object:
-    return Settings.model_fields[name].annotation
+    kind = _kind(name)
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind), case_sensitive=False)
+    if kind is Path:
+        return click.Path(path_type=Path)
+    return {int: click.INT, bool: click.BOOL}.get(kind, click.STRING)
 
 
 def _help(name: str) -> str:

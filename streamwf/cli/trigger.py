@@ -16,6 +16,9 @@ from streamwf.cli.sending import send
 from streamwf.settings import Settings, load
 from streamwf.views import Trigger
 
+#: Those that are of use only where triggers go straight to Kafka.
+FLAGS = ("brokers", *options.SECURITY, "topic_prefix")
+
 
 @click.command()
 @click.argument("workflow")
@@ -43,6 +46,7 @@ from streamwf.views import Trigger
 @options.url
 @click.option("--brokers", help="Straight to Kafka, at these brokers, instead of to a worker.")
 @click.option("--topic-prefix", help="With --brokers: what the names of the topics begin with.")
+@options.settings(*options.SECURITY)
 def trigger(
     workflow: str,
     foreign_id: str | None,
@@ -59,7 +63,8 @@ def trigger(
 
     A file may be interrupted with Ctrl-C: the summary says how many lines to --skip to go on.
     """
-    way = _way(wait, **{name: given.pop(name) for name in ("url", "brokers", "topic_prefix")})
+    url = given.pop("url")
+    way = _way(wait, url, {name: given.pop(name) for name in FLAGS})
     if (foreign_id is None) == (file is None):
         raise click.UsageError("Give a FOREIGN_ID, or --from FILE.")
     if foreign_id is not None:
@@ -76,17 +81,16 @@ def trigger(
             sys.exit(1)
 
 
-def _way(
-    wait: bool | None, *, url: str, brokers: str | None, topic_prefix: str | None
-) -> str | Settings:
+def _way(wait: bool | None, url: str, flags: dict[str, Any]) -> str | Settings:
     """Where triggers go: to the worker at a URL, or to the brokers that settings name."""
-    if brokers is None:
-        if topic_prefix is not None:
-            raise click.UsageError("--topic-prefix is for --brokers.")
+    if flags["brokers"] is None:
+        for name, value in flags.items():
+            if value is not None:
+                raise click.UsageError(f"--{name.replace('_', '-')} is for --brokers.")
         return url
     if wait:
         raise click.UsageError("--brokers can't --wait: nobody answers from the topic.")
-    return load({"brokers": brokers, "topic_prefix": topic_prefix})
+    return load(flags)
 
 
 def _called(way: str | Settings, wait: bool | None) -> str:

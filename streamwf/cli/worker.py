@@ -7,9 +7,9 @@ import click
 from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.targets import load_workflows
-from streamwf.settings import Settings, load
+from streamwf.settings import load
 
-FLAGS = tuple(name for name in Settings.model_fields if name != "adapters")
+FLAGS = tuple(name for name in options.FLAGS if name not in ("adapters", "lease"))
 
 
 @click.command()

@@ -1,17 +1,21 @@
 """What docs/security.md shows is what happens."""
 
 import asyncio
+import re
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from streamwf.settings import Settings
+from streamwf import errors
+from streamwf.errors import BrokerUnreachable
+from streamwf.settings import KafkaSecurity, Settings, load
 from tests.docs.readme import ROOT, blocks
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-PAYMENTS, TEST = blocks("python", PAGE)
+TOPIC, PAYMENTS, TEST = blocks("python", PAGE)
+[ENVIRONMENT] = blocks("sh", PAGE)
 
 
 def test_the_test_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +30,36 @@ def test_the_test_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_listens_where_it_says() -> None:
     fields = Settings.model_fields
     assert f"`{fields['web_host'].default}:{fields['web_port'].default}`" in PAGE
+
+
+def test_every_way_to_connect_is_told() -> None:
+    fields = KafkaSecurity.model_fields
+    protocols = get_args(fields["kafka_security_protocol"].annotation)
+    assert all(f"| `{protocol}` |" in PAGE for protocol in protocols)
+    assert all(f"`{name}" in PAGE for name in fields)
+
+
+def test_the_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = dict(re.findall(r"^export (\w+)=(\S+)$", ENVIRONMENT.text, re.MULTILINE))
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    found = {str(value) for value in load().model_dump(exclude_defaults=True).values()}
+    assert found >= {value for value in said.values() if value != "SCRAM-SHA-512"}
+
+
+def test_a_topic_of_another_cluster() -> None:
+    page: dict[str, Any] = {}
+    exec(compile(TOPIC.text, "bank.py", "exec"), page)
+    assert page["bookings"].security.kafka_username == "shop"
+
+
+def test_each_reason_why_a_connection_fails_is_told() -> None:
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, BrokerUnreachable)
+    ]
+    told = re.findall(r"^\| ([^`|]+?)(?: ….*?| `.*?)? \| `", PAGE, re.MULTILINE)
+    for kind in kinds:
+        sentence = " ".join((kind.__doc__ or "").split())
+        assert [beginning for beginning in told if beginning in sentence], sentence

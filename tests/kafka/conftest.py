@@ -8,6 +8,7 @@ import pytest
 
 from streamwf.adapters.local_kafka import LocalKafka
 from tests.kafka.cluster import Cluster
+from tests.kafka.secure import SecureKafka
 
 MakeCluster = Callable[..., Cluster]
 
@@ -31,6 +32,13 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
 def cluster(kafka: str, make_cluster: MakeCluster) -> Cluster:
     """A cluster on the session's broker, with no worker started yet."""
     return make_cluster(kafka)
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A broker that speaks TLS and wants a log-in."""
+    with SecureKafka(tmp_path_factory.mktemp("certificates")) as broker:
+        yield broker
 
 
 @pytest.fixture
