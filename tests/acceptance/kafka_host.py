@@ -50,6 +50,8 @@ class Workers(Processes):
             TOPIC: self.topic,
         }
         super().__init__(folder, WORKERS, environment)
+
+    def prepare(self) -> None:
         asyncio.run(self._make_topic())
 
     def worker(self, name: str, target: str) -> Worker:

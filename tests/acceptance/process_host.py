@@ -49,11 +49,16 @@ class Processes:
     def worker(self, name: str, target: str) -> Worker:
         """A process that runs what a target names, not started yet."""
 
+    def prepare(self) -> None:
+        """What has to be done before the first start. It may block."""
+
     def start(self, behind: timedelta = timedelta(0)) -> None:
         """Start those that do not run, and wait until all are ready."""
         if behind != self.behind:
             self.stop()
         self.behind = behind
+        if not self._starts:
+            self.prepare()
         for worker in self.all:
             if not worker.runs:
                 worker.start(CLOCK_BEHIND=str(behind.total_seconds()))

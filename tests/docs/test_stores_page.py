@@ -23,7 +23,9 @@ PAGE = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
 def test_an_adapter_of_ones_own_is_held_to_its_contract(tmp_path: Path) -> None:
     [test] = blocks("python", PAGE)
     (tmp_path / "test_mine.py").write_text(test.text)
-    assert re.search(r"\d\d passed", run_pytest(tmp_path, "-p", "pytest_asyncio.plugin", "-o", SCOPE))
+    assert re.search(
+        r"\d\d passed", run_pytest(tmp_path, "-p", "pytest_asyncio.plugin", "-o", SCOPE)
+    )
 
 
 async def test_the_tables_are_those_of_the_page(sqlite_url: str) -> None:
