@@ -62,8 +62,8 @@ def features() -> str:
     lines = [
         "# Features",
         "",
-        "What streamwf does, row by row, and the tests that show it on the embedded host and on",
-        "Kafka. Made by `make docs` from `features.json`, which `make features` writes: it runs",
+        "What streamwf does, row by row, and the tests that show it on the embedded host, in memory and",
+        "on a file, and on Kafka. Made by `make docs` from `features.json`, which `make features` writes: it runs",
         "them.",
     ]
     for section in json.loads((HERE / "features.json").read_text()):
@@ -71,14 +71,14 @@ def features() -> str:
             "",
             f"## {section['title']}",
             "",
-            "| row | what is shown | test | embedded | Kafka |",
-            "| --- | --- | --- | --- | --- |",
+            "| row | what is shown | test | in memory | on a file | on Kafka |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for row in section["rows"]:
             for test in row["tests"]:
                 file, _, name = test["test"].partition("::")
                 link = f"[`{name}`](../tests/acceptance/{file})"
-                ended = [test["hosts"].get(host, "") for host in ("embedded", "kafka")]
+                ended = [test["hosts"].get(host, "") for host in ("embedded", "sqlite", "kafka")]
                 says = test["says"].replace("|", "\\|")
                 lines.append(f"| {' | '.join((row['row'], says, link, *ended))} |")
     return "\n".join([*lines, ""])
