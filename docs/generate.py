@@ -62,9 +62,9 @@ def features() -> str:
     lines = [
         "# Features",
         "",
-        "What streamwf does, row by row, and the tests that show it on the embedded host, in memory and",
-        "on a file, and on Kafka. Made by `make docs` from `features.json`, which `make features` writes: it runs",
-        "them.",
+        "What streamwf does, row by row, and the tests that show it on the embedded host, in",
+        "memory and on a file, and on Kafka. Made by `make docs` from `features.json`, which",
+        "`make features` writes: it runs them.",
     ]
     for section in json.loads((HERE / "features.json").read_text()):
         lines += [
