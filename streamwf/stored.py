@@ -206,6 +206,10 @@ class StoredHost:
             except StreamwfError as error:
                 self._failed(error)
                 return
+            except Exception as error:
+                # Whatever it was: a shard that nobody tries to open again would stand still.
+                self._warn("shard_not_opened", wanted, error)
+                await asyncio.sleep(AGAIN)
 
     async def _run_shard(self, wanted: ShardId, hold: Hold) -> None:
         owned = await self._open(wanted, hold)
@@ -262,6 +266,14 @@ class StoredHost:
             self._shard_logger.warning("store_unreachable", error=str(error))
         self._away = True
 
+    def _warn(self, what: str, shard: ShardId, error: Exception) -> None:
+        """Tell what went wrong with a shard; of a store that is away once, and for all shards."""
+        if isinstance(error, StoreUnreachable):
+            self._unreachable(error)
+            return
+        told = {"workflow": shard.workflow, "shard": shard.number, "error": repr(error)}
+        self._shard_logger.warning(what, **told, exc_info=error)
+
     # ---- from the shards to the log
 
     def _on_wake(self, owned: StoredShard) -> None:
@@ -283,8 +295,9 @@ class StoredHost:
                             await sender.send([Outgoing(a.key, a.value) for a in appends])
                     appends = []
                     await owned.send_asides()
-                except StoreUnreachable as error:
-                    self._unreachable(error)
+                except Exception as error:
+                    # Whatever it was: a result that is not appended would leave its run standing.
+                    self._warn("append_failed", owned.id, error)
                     owned.shard.return_appends(appends)
                     await asyncio.sleep(AGAIN)
         finally:
@@ -312,23 +325,17 @@ class StoredHost:
             await asyncio.gather(*(self._checkpoint(each) for each in [*self._owned.values()]))
 
     async def _checkpoint(self, owned: StoredShard) -> None:
-        told = {"workflow": owned.id.workflow, "shard": owned.id.number}
         try:
             await owned.checkpoint()
             if self._away:
                 self._shard_logger.info("store_reachable_again")
                 self._away = False
-        except StoreUnreachable as error:
-            self._unreachable(error)
-        except Fenced as error:
-            # Its role is lost, if it does not know yet.
-            self._shard_logger.warning("checkpoint_failed", **told, error=str(error))
-            await owned.shard.close(0)
         except Exception as error:
             # Whatever it was: one shard's failure must not end the checkpoints of the others.
-            self._shard_logger.warning(
-                "checkpoint_failed", **told, error=repr(error), exc_info=True
-            )
+            self._warn("checkpoint_failed", owned.id, error)
+            if isinstance(error, Fenced):
+                # Its role is lost, if it does not know yet.
+                await owned.shard.close(0)
 
     async def _tick_loop(self) -> None:
         while True:
@@ -339,10 +346,7 @@ class StoredHost:
                     owned.shard.scan_agenda(now)
                     owned.shard.tick(now)
                 except Exception as error:
-                    told = {"workflow": owned.id.workflow, "shard": owned.id.number}
-                    self._shard_logger.warning(
-                        "tick_failed", **told, error=repr(error), exc_info=True
-                    )
+                    self._warn("tick_failed", owned.id, error)
 
     def _tell_of(self, error: StreamwfError) -> None:
         self.logger.error("worker_fails", error=str(error))
