@@ -52,7 +52,7 @@ class _Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(version("streamwf"), prog_name="streamwf")
 def main(debug: bool) -> None:
-    """Run workflows on Kafka or in memory, start runs, and look at them."""
+    """Run workflows on Kafka, on a database or in memory, start runs, and look at them."""
 
 
 for command in (
