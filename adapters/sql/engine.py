@@ -4,6 +4,8 @@ Whatever keeps a statement from the database, at any place where an engine is us
 StoreUnreachable.
 """
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -19,6 +21,9 @@ from streamwf.errors import InvalidSettings, StoreUnreachable
 #: How long a connection may take, and how long SQLite waits for its turn to write.
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 30
+
+#: How often a fresh file is tried to be made ready, and the seconds between.
+WAL_TRIES, WAL_PAUSE = 100, 0.01
 
 #: How long a transaction may do nothing before PostgreSQL ends it, and its locks with it.
 IDLE_SECONDS = 5
@@ -111,7 +116,8 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            _into_wal(cursor)
+            for pragma in ("synchronous=FULL", "foreign_keys=ON"):
                 cursor.execute(f"PRAGMA {pragma}")
         except BaseException:
             # Nobody else would, and its thread would keep the process from ending.
@@ -129,6 +135,18 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
     def begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get("streamwf_writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _into_wal(cursor: Any) -> None:
+    """SQLite waits for its turn for all but this, when several do it to a fresh file at once."""
+    for left in reversed(range(WAL_TRIES)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            time.sleep(WAL_PAUSE)
 
 
 def _tell_of_failures(engine: AsyncEngine, url: URL, setting: str) -> None:
