@@ -2,7 +2,7 @@
 
 Keys and ids have any characters and up to some 1,000 of them, more than an index takes everywhere:
 rows are found by digests of them. Instants are whole microseconds since 1970, in UTC, as no two
-databases keep time zones and fractions alike; there are views for people to read.
+databases keep time zones and fractions alike.
 """
 
 import hashlib
