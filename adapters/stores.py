@@ -8,7 +8,8 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from streamwf.adapters.roles.file import FileRoleScheduler
-from streamwf.adapters.roles.sql import LEASE, SqlRoleScheduler
+from streamwf.adapters.roles.leases import LEASE
+from streamwf.adapters.roles.sql import SqlRoleScheduler
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.sql.keys import SqlKeys
 from streamwf.adapters.sql.migrations import upgrade

@@ -13,6 +13,9 @@ and under `streamwf:w`:
 `created`  a sorted set of the runs that lists are of: that instant and the run id.
 
 Instants are eight bytes that order as they do.
+
+`streamwf:roles` is a hash from a role to its lease: its holder and its heir (or nothing), its
+token, and until when it is held, in microseconds since 1970 by the server's clock.
 """
 
 #: KEYS: owner, shards, workflows. ARGV: token, number, workflow. Gives nothing to the overtaken.
@@ -87,4 +90,90 @@ for i = 2, #ARGV do
   end
 end
 return found
+"""
+
+_LEASES = """
+local time = redis.call('TIME')
+local now, me = time[1] * 1000000 + time[2], ARGV[1]
+local function lease_of(role)
+  local found = redis.call('HGET', KEYS[1], role)
+  return found and cmsgpack.unpack(found)
+end
+local function is_free(lease)
+  local kept_for_me = lease[1] == '' and lease[2] == me
+  return lease[4] < now or lease[1] == me or kept_for_me
+end
+local function put(role, holder, heir, token, held_until)
+  redis.call('HSET', KEYS[1], role, cmsgpack.pack({holder, heir, token, held_until}))
+end
+"""
+
+#: KEYS of this and the following: roles. ARGV: who asks, of all of them; then, of this, roles.
+#: Gives a lease or nothing for each.
+LOOK = f"""{_LEASES}
+local leases = {{}}
+for i = 2, #ARGV do
+  local lease = lease_of(ARGV[i])
+  leases[i - 1] = false
+  if lease then
+    local live = lease[4] >= now
+    local holder, heir = live and lease[1] or '', live and lease[2] or ''
+    leases[i - 1] = {{holder, heir, lease[3], is_free(lease) and 1 or 0}}
+  end
+end
+return leases
+"""
+
+#: ARGV: how long a lease lasts, roles. Gives a token or 0 for each.
+TAKE = f"""{_LEASES}
+local tokens = {{}}
+for i = 3, #ARGV do
+  local lease = lease_of(ARGV[i]) or {{'', '', 0, 0}}
+  tokens[i - 2] = 0
+  if is_free(lease) then
+    -- By the clock: what was given out is not given out again by a server that has forgotten it.
+    tokens[i - 2] = math.max(lease[3] + 1, now)
+    put(ARGV[i], me, '', tokens[i - 2], now + ARGV[2])
+  end
+end
+return tokens
+"""
+
+#: ARGV: how long a lease lasts, roles.
+RENEW = f"""{_LEASES}
+for i = 3, #ARGV do
+  local lease = lease_of(ARGV[i])
+  if lease and lease[1] == me then
+    put(ARGV[i], me, lease[2], lease[3], now + ARGV[2])
+  end
+end
+"""
+
+#: ARGV: roles.
+ASK = f"""{_LEASES}
+for i = 2, #ARGV do
+  local lease = lease_of(ARGV[i])
+  if lease and lease[1] ~= '' and lease[2] == '' then
+    put(ARGV[i], lease[1], me, lease[3], lease[4])
+  end
+end
+"""
+
+#: ARGV: how long a role is kept for its heir, `all` or `these`, roles and their tokens in turn.
+RELEASE = f"""{_LEASES}
+local function release(role, token)
+  local lease = lease_of(role)
+  if lease and lease[1] == me and (not token or lease[3] == token) then
+    local held_until = lease[2] ~= '' and now + ARGV[2] or 0
+    put(role, '', lease[2], lease[3], held_until)
+  end
+end
+if ARGV[3] == 'all' then
+  for _, role in ipairs(redis.call('HKEYS', KEYS[1])) do
+    release(role)
+  end
+end
+for i = 4, #ARGV, 2 do
+  release(ARGV[i], tonumber(ARGV[i + 1]))
+end
 """

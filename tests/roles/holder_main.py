@@ -10,6 +10,9 @@ import signal
 import sys
 from datetime import timedelta
 
+from streamwf.adapters.redis.client import Server
+from streamwf.adapters.redis.roles import RedisRoleScheduler
+from streamwf.adapters.roles.leases import LeaseRoleScheduler
 from streamwf.adapters.roles.sql import SqlRoleScheduler
 from streamwf.adapters.sql.engine import create
 from streamwf.ports import Hold
@@ -18,10 +21,15 @@ from streamwf.ports import Hold
 WORK = 0.02
 
 
+def scheduler_at(url: str, lease: timedelta) -> LeaseRoleScheduler:
+    if url.startswith("redis:"):
+        return RedisRoleScheduler(Server(url, "store"), lease=lease)
+    return SqlRoleScheduler(create(url, "store"), lease=lease)
+
+
 class Process:
     def __init__(self, url: str, lease: str, name: str, log: str) -> None:
-        engine = create(url, "store")
-        self.scheduler = SqlRoleScheduler(engine, lease=timedelta(seconds=float(lease)))
+        self.scheduler = scheduler_at(url, timedelta(seconds=float(lease)))
         self.name = name
         self.log = os.open(log, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
         self.holds: dict[str, Hold] = {}

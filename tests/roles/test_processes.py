@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.roles.conftest import with_tables
+from tests.roles.conftest import made_ready
 from tests.servers import PrivateServer
 from tests.support import eventually
 
@@ -81,10 +81,10 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
             found.kill(name)
 
 
-async def test_a_killed_process_is_replaced(url: str, processes: Processes) -> None:
-    processes.start(url, "first", ROLES)
+async def test_a_killed_process_is_replaced(shared_url: str, processes: Processes) -> None:
+    processes.start(shared_url, "first", ROLES)
     await processes.await_("works", "first", ROLES)
-    processes.start(url, "second", ROLES)
+    processes.start(shared_url, "second", ROLES)
     # It gets its share while the first lives.
     await eventually(lambda: processes.lines("got", "second"), within=60)
     processes.kill("first")
@@ -93,11 +93,11 @@ async def test_a_killed_process_is_replaced(url: str, processes: Processes) -> N
 
 
 @pytest.mark.parametrize("clocks", [("+10m", "-10m"), ("-10m", "+10m")], ids=["ahead", "behind"])
-@pytest.mark.parametrize("which", ["postgres_url", "mariadb_url"])
+@pytest.mark.parametrize("which", ["postgres_url", "mariadb_url", "redis_url"])
 async def test_clocks_that_are_off_are_of_no_account(
     which: str, clocks: tuple[str, str], processes: Processes, request: pytest.FixtureRequest
 ) -> None:
-    url = await with_tables(request.getfixturevalue(which))
+    url = await made_ready(request.getfixturevalue(which))
     processes.start(url, "first", ROLES[:1], clocks[0])
     await processes.await_("works", "first", ROLES[:1])
     processes.start(url, "second", ROLES[:1], clocks[1])
@@ -111,11 +111,11 @@ async def test_clocks_that_are_off_are_of_no_account(
     processes.assert_one_at_a_time()
 
 
-async def test_a_zombie_knows_it_in_its_first_moment(url: str, processes: Processes) -> None:
-    processes.start(url, "first", ROLES)
+async def test_a_zombie_knows_it_in_its_first_moment(shared_url: str, processes: Processes) -> None:
+    processes.start(shared_url, "first", ROLES)
     await processes.await_("works", "first", ROLES)
     processes.signal("first", signal.SIGUSR1)
-    processes.start(url, "second", ROLES)
+    processes.start(shared_url, "second", ROLES)
     await processes.await_("works", "second", ROLES)
     processes.signal("first", signal.SIGCONT)
     await processes.await_("lost", "first", ROLES)
@@ -127,12 +127,12 @@ async def test_a_zombie_knows_it_in_its_first_moment(url: str, processes: Proces
     processes.assert_one_at_a_time()
 
 
-@pytest.mark.parametrize("which", ["own_postgres", "own_mariadb"])
+@pytest.mark.parametrize("which", ["own_postgres", "own_mariadb", "own_redis"])
 async def test_a_database_that_is_away_and_comes_back(
     which: str, processes: Processes, request: pytest.FixtureRequest
 ) -> None:
     server: PrivateServer = request.getfixturevalue(which)
-    url = await with_tables(server.url)
+    url = await made_ready(server.url)
     processes.start(url, "first", ROLES)
     await processes.await_("works", "first", ROLES)
     for times, end in enumerate((server.stop, server.kill), 1):

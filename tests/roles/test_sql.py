@@ -11,8 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from streamwf.adapters.roles.lease_rows import LeaseRows
-from streamwf.adapters.roles.sql import SqlRoleScheduler
+from streamwf.adapters.roles.sql import SqlLeases, SqlRoleScheduler
 from streamwf.adapters.sql.engine import create
 from streamwf.ports import RoleScheduler
 from streamwf.testing.contracts.role_scheduler import Make, RoleSchedulerContract
@@ -97,14 +96,13 @@ async def test_what_a_lost_answer_has_taken_is_taken_again(url: str) -> None:
 
 async def test_a_late_release_ends_no_later_lease(url: str) -> None:
     first, second = (
-        LeaseRows(create(url, "store"), name, timedelta(minutes=1), timedelta(0)) for name in "ab"
+        SqlLeases(create(url, "store"), name, timedelta(minutes=1), timedelta(0)) for name in "ab"
     )
-    await first.add(["role"])
     former = await first.take(["role"])
     # It asks again, as it does not know.
     assert await first.take(["role"]) == {"role": former["role"] + 1}
     await first.release(former)
 
     assert await second.take(["role"]) == {}
-    for rows in (first, second):
-        await rows.engine.dispose()
+    for leases in (first, second):
+        await leases.close()
