@@ -349,6 +349,16 @@ class StoreDenied(StoreUnreachable):
     {setting}."""
 
 
+class StoreNotTrusted(StoreUnreachable):
+    """{store} shows a certificate that is not trusted: {cause}. Name the certificates of who signs
+    it as sslrootcert in {setting}."""
+
+
+class StoreMisnamed(StoreUnreachable):
+    """{store} shows a certificate that is not for that host: {cause}. Name the host in {setting} as
+    the certificate does; with sslmode=verify-ca the name is of no account."""
+
+
 class StoreNotFound(StoreUnreachable):
     """{store} does not exist: {cause}. Create it, or check its name in {setting}."""
 

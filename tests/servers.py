@@ -64,7 +64,7 @@ class PrivateServer:
         self.directory = Path(self._temporary.name)
         self.log_file = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._own(self.directory)
+        self.own(self.directory)
 
     @property
     def url(self) -> str:
@@ -139,10 +139,10 @@ class PrivateServer:
     def _write(self, name: str, content: str) -> Path:
         path = self.directory / name
         path.write_text(content)
-        self._own(path)
+        self.own(path)
         return path
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
         if self.account:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
@@ -288,7 +288,7 @@ class Redis(PrivateServer):
     def initialise(self) -> None:
         data = self.directory / "data"
         data.mkdir()
-        self._own(data)
+        self.own(data)
         lines = [f"bind {HOST}", f"port {self.port}", f"requirepass {self.password}"]
         lines += [f"dir {data}", "appendonly yes", "appendfsync everysec", "databases 10000"]
         self._write("redis.conf", "\n".join(lines))

@@ -1,10 +1,7 @@
 """What aiokafka's clients are to be told of where the brokers are, and how to log in there."""
 
 import logging
-import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,11 @@ from aiokafka.conn import collect_hosts
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from pydantic import SecretStr
 
+from streamwf.adapters.tls import Names, Tls, read_secret
 from streamwf.errors import InvalidSettings
 from streamwf.settings import KafkaSecurity
+
+_NAMES = Names("kafka_ca_file", "kafka_cert_file", "kafka_key_file", "kafka_key_password")
 
 #: What of the settings is for one kind of connection only, and would be passed over by others.
 _OF_SASL = ("username", "password", "password_file")
@@ -29,14 +29,14 @@ def client_arguments(brokers: str, security: KafkaSecurity) -> dict[str, Any]:
     """
     mistakes = [*_misplaced(brokers), *_mistakes(security)]
     if mistakes:
-        raise _invalid(*mistakes)
+        raise InvalidSettings(mistakes="\n".join(f"- {mistake}" for mistake in mistakes))
     protocol = security.kafka_security_protocol
     arguments: dict[str, Any] = {
         "bootstrap_servers": brokers,
         "security_protocol": protocol.upper(),
     }
     if protocol.endswith("ssl"):
-        arguments["ssl_context"] = _context(_tls(security))
+        arguments["ssl_context"] = _tls(security).context()
     if protocol.startswith("sasl"):
         logging.getLogger("aiokafka.conn").addFilter(_discreet)
         arguments["sasl_mechanism"] = security.kafka_sasl_mechanism
@@ -72,97 +72,25 @@ def _mistakes(security: KafkaSecurity) -> Iterator[str]:
         yield "kafka_cert_file: kafka_key_file is given, which is the key of one"
 
 
-def _invalid(*mistakes: str) -> InvalidSettings:
-    return InvalidSettings(mistakes="\n".join(f"- {mistake}" for mistake in mistakes))
-
-
 def _secret(security: KafkaSecurity, name: str) -> str | None:
     """A secret, from the setting itself or from its file. Raises InvalidSettings."""
     given: SecretStr | None = getattr(security, name)
     if given is not None:
         return given.get_secret_value()
     file: Path | None = getattr(security, f"{name}_file")
-    if file is None:
-        return None
-    try:
-        # What writes such files often ends them with a line's end, which is no part of a password.
-        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(f"{name}_file: {file} can't be read: {_why(error)}") from None
-    if not secret:
-        raise _invalid(f"{name}_file: {file} is empty")
-    return secret
+    return None if file is None else read_secret(f"{name}_file", file)
 
 
-# ---- TLS
-
-
-@dataclass(frozen=True, slots=True)
-class _Tls:
-    """written: when each of the files was."""
-
-    ca_file: Path | None
-    cert_file: Path | None
-    key_file: Path | None
-    key_password: str = field(repr=False)
-    check_hostname: bool
-    written: tuple[int, ...]
-
-
-def _tls(security: KafkaSecurity) -> _Tls:
+def _tls(security: KafkaSecurity) -> Tls:
     """Raises InvalidSettings."""
-    return _Tls(
+    return Tls(
+        _NAMES,
         security.kafka_ca_file,
         security.kafka_cert_file,
         security.kafka_key_file,
         _secret(security, "kafka_key_password") or "",
         security.kafka_check_hostname,
-        tuple(
-            _written(name, getattr(security, name))
-            for name in ("kafka_ca_file", "kafka_cert_file", "kafka_key_file")
-        ),
     )
-
-
-def _written(name: str, file: Path | None) -> int:
-    try:
-        return 0 if file is None else file.stat().st_mtime_ns
-    except OSError as error:
-        raise _invalid(f"{name}: {file} can't be read: {_why(error)}") from None
-
-
-# To read the system's certificates takes 20 ms, and each shard has clients of its own.
-@lru_cache(maxsize=8)
-def _context(tls: _Tls) -> ssl.SSLContext:
-    """Raises InvalidSettings."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except OSError as error:
-        raise _invalid(f"kafka_ca_file: {tls.ca_file} can't be used: {_why(error)}") from None
-    context.check_hostname = tls.check_hostname
-    if tls.cert_file is not None:
-        try:
-            # Without a password OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(tls.cert_file, tls.key_file, lambda: tls.key_password)
-        except OSError as error:
-            raise _invalid(_unusable(tls, error)) from None
-    return context
-
-
-def _unusable(tls: _Tls, error: OSError) -> str:
-    """Which setting is wrong, and why, if a certificate can't be used."""
-    assert tls.cert_file is not None
-    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return f"kafka_key_file: its key is not that of {tls.cert_file}"
-    key_file = tls.key_file or tls.cert_file
-    # OpenSSL only says that it could not use the file.
-    if b"ENCRYPTED" in key_file.read_bytes():
-        return f"kafka_key_password: it does not open {key_file}"
-    return f"kafka_cert_file: {tls.cert_file} can't be used with its key: {_why(error)}"
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 # ---- logs

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from streamwf.adapters.tls import PARAMETERS, certificate_failure, mistaken, tls_of
 from streamwf.errors import (
     InvalidSettings,
     StoreDenied,
@@ -48,7 +51,11 @@ _ANSWERS = {"MISCONF": StoreFull, "DB index is out of range": StoreNotFound}
 
 
 class Server:
-    """A client of a Redis server, and what to call both. url: redis://user:password@host/0."""
+    """A client of a Redis server, and what to call both.
+
+    url: redis://user:password@host/0, or rediss://… for TLS, with the parameters of
+    `streamwf.adapters.tls`, and those of the client (https://redis.readthedocs.io).
+    """
 
     def __init__(self, url: str, setting: str) -> None:
         """setting: the name of the one that has the URL. Nothing is connected yet.
@@ -57,13 +64,21 @@ class Server:
         """
         try:
             retry = Retry(ExponentialBackoff(), RETRIES)
-            self.client: Redis = Redis.from_url(url, retry=retry, decode_responses=False)
+            rest, tls = _take_tls(url, setting)
+            self.client: Redis = Redis.from_url(rest, retry=retry, decode_responses=False, **tls)
         except ValueError:
             # The text of what can't be parsed may have a password anywhere.
-            mistake = f"- {setting}: is no URL of a Redis server, like redis://127.0.0.1:6379/0"
-            raise InvalidSettings(mistakes=mistake) from None
+            why = "is no URL of a Redis server, like redis://127.0.0.1:6379/0"
+            raise mistaken(setting, why) from None
+        pool = self.client.connection_pool
+        try:
+            # It would be refused with the first connection.
+            pool.connection_class(**pool.connection_kwargs)
+        except TypeError as error:
+            unknown = str(error).rpartition(" ")[2]
+            raise mistaken(setting, f"a Redis URL like this has no parameter {unknown}") from None
         self._setting = setting
-        where = self.client.connection_pool.connection_kwargs
+        where = pool.connection_kwargs
         address = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
         self._name = f"The Redis database {where.get('db', 0)} at {address}"
 
@@ -83,7 +98,29 @@ class Server:
         await self.client.aclose()
 
 
+def _take_tls(url: str, setting: str) -> tuple[str, dict[str, Any]]:
+    """A URL without what it says of TLS, and what the client is to be told in its place."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return url, {}
+    query = parse_qsl(parts.query)
+    tls = tls_of({name: value for name, value in query if name in PARAMETERS}, setting)
+    # The client makes one of its own, and is not as exact about mistakes.
+    tls.context()
+    rest = urlencode([(name, value) for name, value in query if name not in PARAMETERS])
+    return parts._replace(query=rest).geturl(), {
+        "ssl_ca_certs": tls.ca_file,
+        "ssl_certfile": tls.cert_file,
+        "ssl_keyfile": tls.key_file,
+        "ssl_password": tls.key_password or None,
+        "ssl_check_hostname": tls.check_hostname,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+    }
+
+
 def _failure_of(error: Exception) -> type[StoreUnreachable] | None:
+    if kind := certificate_failure(error):
+        return kind
     known = next((kind for of, kind in _FAILURES.items() if isinstance(error, of)), None)
     if known is None and isinstance(error, ResponseError):
         text = str(error)

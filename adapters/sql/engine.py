@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streamwf.adapters.sql.failures import failure_of
+from streamwf.adapters.sql.tls import take_tls
 from streamwf.errors import InvalidSettings, StoreUnreachable
 
 #: How long a connection may take, and how long SQLite waits for its turn to write.
@@ -44,9 +45,11 @@ def create(url: str, setting: str) -> AsyncEngine:
     setting: the name of the setting that has the URL, for what errors say.
     Nothing is connected yet. Raises InvalidSettings; what uses the engine, StoreUnreachable.
     """
-    parsed = _parse(url, setting)
+    parsed, tls = take_tls(_parse(url, setting), setting)
+    options = _options(parsed)
+    options["connect_args"] |= tls
     try:
-        engine = create_async_engine(parsed, pool_pre_ping=True, **_options(parsed))
+        engine = create_async_engine(parsed, pool_pre_ping=True, **options)
     except ModuleNotFoundError as error:
         package = _SCHEMES[_scheme(parsed)][2]
         raise _invalid(setting, f"needs {error.name}: pip install '{package}'") from None
@@ -83,8 +86,6 @@ def _parse(url: str, setting: str) -> URL:
     name, driver, _ = _SCHEMES[scheme]
     # Whichever driver it names: people have one URL for this and for programs of other kinds.
     parsed = parsed.set(drivername=f"{name}+{driver}")
-    if name == "postgresql" and (mode := parsed.query.get("sslmode")):
-        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     if name in ("mysql", "mariadb"):
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
     return parsed

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from streamwf.adapters.tls import certificate_failure
 from streamwf.errors import (
     StoreDenied,
     StoreFull,
@@ -44,6 +45,8 @@ _SQLITE: Mapping[int, Failure] = {
 
 def failure_of(error: BaseException) -> Failure | None:
     """What to raise for an error of a driver; None if the statement is to blame for it."""
+    if kind := certificate_failure(error):
+        return kind
     if isinstance(error, OSError):
         return StoreUnreachable
     sqlite = getattr(error, "sqlite_errorcode", None)
