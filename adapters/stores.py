@@ -5,17 +5,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from streamwf.adapters.roles.file import FileRoleScheduler
 from streamwf.adapters.roles.leases import LEASE
 from streamwf.adapters.roles.sql import SqlRoleScheduler
-from streamwf.adapters.sql.engine import create
+from streamwf.adapters.sql.engine import create, parse_url
 from streamwf.adapters.sql.keys import SqlKeys
 from streamwf.adapters.sql.migrations import upgrade
 from streamwf.adapters.sql.records import SqlStore
 from streamwf.adapters.streams.reflex import ReflexStreamer
-from streamwf.errors import InvalidSettings
+from streamwf.adapters.tls import mistaken, read_secret
 from streamwf.settings import Settings
 from streamwf.stored import Stores
 
@@ -29,20 +30,45 @@ FILE = "sqlite:///streamwf.db"
 SHARDS = 8
 
 
+def named_store(settings: Settings) -> tuple[str, str] | None:
+    """The URL of the store that is named, with its password; and the setting that names it.
+
+    Raises InvalidSettings.
+    """
+    setting = "store" if settings.store is not None else "database_url"
+    named: SecretStr | None = getattr(settings, setting)
+    if named is None:
+        return None
+    url, password = named.get_secret_value(), _password(settings)
+    if password is None or url == MEMORY:
+        return url, setting
+    parsed = parse_url(url, setting)
+    if parsed.password is not None:
+        raise mistaken("store_password", f"{setting} has one as well; leave one of them out")
+    return parsed.set(password=password).render_as_string(hide_password=False), setting
+
+
+def _password(settings: Settings) -> str | None:
+    given, file = settings.store_password, settings.store_password_file
+    if given is not None and file is not None:
+        raise mistaken("store_password", "store_password_file is given as well; leave one out")
+    if file is not None:
+        return read_secret("store_password_file", file)
+    return given.get_secret_value() if given is not None else None
+
+
 def store_of(settings: Settings) -> tuple[str, str]:
     """The URL of the store, or `MEMORY`; and the name of the setting that says so.
 
     Raises InvalidSettings.
     """
-    if settings.store is not None:
-        return settings.store.get_secret_value(), "store"
+    named = named_store(settings)
+    if named is not None and (settings.store is not None or settings.adapters == "sql"):
+        return named
     if settings.adapters == "memory":
         return MEMORY, "adapters"
     if settings.adapters == "sql":
-        if settings.database_url is None:
-            mistake = "- database_url: say in DATABASE_URL which database it is"
-            raise InvalidSettings(mistakes=mistake)
-        return settings.database_url.get_secret_value(), "database_url"
+        raise mistaken("database_url", "say in DATABASE_URL which database it is")
     return FILE, "store"
 
 

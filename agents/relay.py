@@ -18,6 +18,7 @@ from streamwf.adapters.kafka.topics import Topics, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.sql.outbox import SqlOutbox
+from streamwf.adapters.stores import named_store
 from streamwf.adapters.web import process_application, serve
 from streamwf.agents.keys import WorkerKeys
 from streamwf.definition import Workflow
@@ -75,11 +76,11 @@ async def relay_of(settings: Settings, log: Log) -> AsyncIterator[Relay]:
 
     Raises NoStore, InvalidSettings, StoreUnreachable and OutboxNotFound.
     """
-    url = settings.store or settings.database_url
-    if url is None:
+    named = named_store(settings)
+    if named is None:
         raise NoStore()
-    setting = "store" if settings.store else "database_url"
-    store = SqlOutbox(create(url.get_secret_value(), setting), setting)
+    url, setting = named
+    store = SqlOutbox(create(url, setting), setting)
     try:
         await store.check()
         yield Relay(store, log)

@@ -117,6 +117,12 @@ class Settings(BaseSettings, KafkaSecurity):
         validation_alias=AliasChoices("STREAMWF_DATABASE_URL", "DATABASE_URL"),
         description="the same for `adapters` sql, and for a relay, where `store` is not given",
     )
+    store_password: SecretStr | None = Field(
+        default=None, description="the password for `store` or `database_url`, if it is not in it"
+    )
+    store_password_file: Path | None = Field(
+        default=None, description="file with the password for `store` or `database_url`"
+    )
     lease: Duration = Field(
         default=timedelta(seconds=10),
         description="a process on a database that is silent for so long is replaced",

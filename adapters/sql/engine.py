@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from streamwf.adapters.sql.failures import failure_of
 from streamwf.adapters.sql.tls import take_tls
-from streamwf.errors import InvalidSettings, StoreUnreachable
+from streamwf.adapters.tls import mistaken
+from streamwf.errors import StoreUnreachable
 
 #: How long a connection may take, and how long SQLite waits for its turn to write.
 CONNECT_SECONDS = 10
@@ -45,16 +46,16 @@ def create(url: str, setting: str) -> AsyncEngine:
     setting: the name of the setting that has the URL, for what errors say.
     Nothing is connected yet. Raises InvalidSettings; what uses the engine, StoreUnreachable.
     """
-    parsed, tls = take_tls(_parse(url, setting), setting)
+    parsed, tls = take_tls(_with_driver(parse_url(url, setting), setting), setting)
     options = _options(parsed)
     options["connect_args"] |= tls
     try:
         engine = create_async_engine(parsed, pool_pre_ping=True, **options)
     except ModuleNotFoundError as error:
         package = _SCHEMES[_scheme(parsed)][2]
-        raise _invalid(setting, f"needs {error.name}: pip install '{package}'") from None
+        raise mistaken(setting, f"needs {error.name}: pip install '{package}'") from None
     except (ArgumentError, InvalidRequestError) as error:
-        raise _invalid(setting, _without_password(str(error), parsed)) from None
+        raise mistaken(setting, _without_password(str(error), parsed)) from None
     _tell_of_failures(engine, parsed, setting)
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine)
@@ -73,16 +74,20 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-def _parse(url: str, setting: str) -> URL:
+def parse_url(url: str, setting: str) -> URL:
+    """Raises InvalidSettings."""
     try:
-        parsed = make_url(url)
+        return make_url(url)
     except (ArgumentError, ValueError):
         # The text of what can't be parsed may have a password anywhere.
-        raise _invalid(setting, "is no URL of a database, like sqlite:///orders.db") from None
+        raise mistaken(setting, "is no URL of a database, like sqlite:///orders.db") from None
+
+
+def _with_driver(parsed: URL, setting: str) -> URL:
     scheme = _scheme(parsed)
     if scheme not in _SCHEMES:
         known = ", ".join(_SCHEMES)
-        raise _invalid(setting, f"is for {scheme!r}, which is none of {known}")
+        raise mistaken(setting, f"is for {scheme!r}, which is none of {known}")
     name, driver, _ = _SCHEMES[scheme]
     # Whichever driver it names: people have one URL for this and for programs of other kinds.
     parsed = parsed.set(drivername=f"{name}+{driver}")
@@ -187,7 +192,3 @@ def name_of(url: URL) -> str:
 def _without_password(text: str, url: URL) -> str:
     password = url.password
     return text.replace(str(password), "***") if password else text
-
-
-def _invalid(setting: str, why: str) -> InvalidSettings:
-    return InvalidSettings(mistakes=f"- {setting}: {why}")

@@ -20,7 +20,7 @@ from streamwf.record import CORRELATION, row_key
 from streamwf.redaction import MASK
 from streamwf.settings import Settings, load
 
-FLAGS = ("store", *options.KAFKA, "app_id", "data_dir")
+FLAGS = (*options.STORE, *options.KAFKA, "app_id", "data_dir")
 
 #: Differences that are written out in full; the rest are only counted.
 SHOWN = 20

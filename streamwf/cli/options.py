@@ -41,6 +41,9 @@ def _kind(name: str) -> Any:
 #: The settings that are flags. What is on a command line is to be seen by everybody on the machine.
 FLAGS = tuple(name for name in Settings.model_fields if _kind(name) is not SecretStr)
 
+#: Those that say which database it is.
+STORE = ("store", "store_password_file")
+
 #: Those that say how to connect to Kafka.
 SECURITY = tuple(name for name in FLAGS if name in KafkaSecurity.model_fields)
 

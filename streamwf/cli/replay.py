@@ -36,7 +36,7 @@ def _instant(text: str) -> datetime:
 @click.option("--until", required=True, help="When, as ISO 8601 with a time zone.")
 @click.option("--run", "run", help="A run id or a foreign id: show these runs as they were.")
 @options.as_json
-@options.settings("store", *options.TOPICS)
+@options.settings(*options.STORE, *options.TOPICS)
 def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any) -> None:
     """Fold the log of TARGET up to a time, and tell what the runs were like then.
 

@@ -9,13 +9,15 @@ from typing import Any, get_args
 import pytest
 
 from streamwf import errors
-from streamwf.errors import BrokerUnreachable
+from streamwf.adapters.sql.engine import create
+from streamwf.adapters.tls import MODES, PARAMETERS
+from streamwf.errors import BrokerUnreachable, InvalidSettings
 from streamwf.settings import KafkaSecurity, Settings, load
 from tests.docs.readme import ROOT, blocks
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 TOPIC, PAYMENTS, TEST = blocks("python", PAGE)
-[ENVIRONMENT] = blocks("sh", PAGE)
+ENVIRONMENT, STORE = blocks("sh", PAGE)
 
 
 def test_the_test_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +47,14 @@ def test_the_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     found = {str(value) for value in load().model_dump(exclude_defaults=True).values()}
     assert found >= {value for value in said.values() if value != "SCRAM-SHA-512"}
+
+
+def test_what_is_said_of_a_store_is_understood() -> None:
+    url, _ = re.findall(r"^export \w+='?([^'\n]+)'?$", STORE.text, re.MULTILINE)
+    with pytest.raises(InvalidSettings, match="sslrootcert: /etc/ssl/db-ca.pem can't be read"):
+        create(url, "database_url")
+    assert all(f"`{name}`" in PAGE for name in PARAMETERS)
+    assert all(f"`{mode}`" in PAGE for mode in MODES)
 
 
 def test_a_topic_of_another_cluster() -> None:
