@@ -27,6 +27,7 @@ from streamwf.errors import (
     WorkerFailed,
     WorkerUnreachable,
 )
+from streamwf.letter_views import LetterAction, LetterQuery, Letters, LetterView, Settled
 from streamwf.schedule_views import (
     BackfillRequest,
     BackfillView,
@@ -167,6 +168,18 @@ class HttpGateway:
         steering = Steering(reason=reason, key=uuid4().hex)
         path = f"workflows/{_quoted(name)}/connectors/{_quoted(connector)}/{action}"
         return await self._ask(ConnectorView, "POST", path, {}, steering)
+
+    async def letters(self, query: LetterQuery) -> Letters:
+        given = query.model_dump(exclude_none=True)
+        parameters = {name: str(value) for name, value in given.items()}
+        return await self._ask(Letters, "GET", "dead-letters", parameters)
+
+    async def letter(self, id: str) -> LetterView:
+        return await self._ask(LetterView, "GET", f"dead-letters/{_quoted(id)}")
+
+    async def settle_letter(self, id: str, action: LetterAction, reason: str) -> Settled:
+        path = f"dead-letters/{_quoted(id)}/{action}"
+        return await self._ask(Settled, "POST", path, {}, Steering(reason=reason))
 
     async def backfill(self, name: str, schedule: str, asked: BackfillRequest) -> BackfillView:
         path = f"{_schedule(name, schedule)}/backfill"

@@ -28,6 +28,7 @@ _STATUS: dict[type[StreamwfError], int] = {
     errors.ForeignIdNotFound: 404,
     errors.NothingCorrelated: 404,
     errors.ConnectorNotFound: 404,
+    errors.LetterNotFound: 404,
     errors.ScheduleNotFound: 404,
     errors.ScheduleDeclared: 409,
     errors.RunInProgress: 409,

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.letter_log import KafkaLetters
 from streamwf.adapters.kafka.letters import append_events, bury
 from streamwf.adapters.kafka.outages import outages
 from streamwf.adapters.kafka.reach import unreachable
@@ -108,6 +109,7 @@ class KafkaHost:
         self._gaps = Gaps(self._reread, logger)
         self._reader = LogReader(settings, self._deliver, busy=self._is_busy, logger=logger)
         self._offsets = OffsetReader(settings)
+        self.letters = KafkaLetters(settings, self._appender)
         self._standbys = Standbys(settings, logger)
         self._producer: AIOKafkaProducer | None = None
         self._meta: AIOKafkaConsumer | None = None
@@ -147,6 +149,7 @@ class KafkaHost:
             await asyncio.gather(*(self._release(held) for held in list(self._owned)))
         await self._standbys.stop()
         await self._offsets.stop()
+        await self.letters.stop()
         await self._keys.stop()
         if self._meta is not None:
             await stop_consumer(self._meta)
@@ -443,14 +446,17 @@ class KafkaHost:
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
 
-    async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+    def _appender(self) -> AIOKafkaProducer:
         assert self._producer is not None
+        return self._producer
+
+    async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
         topic = self._topics[workflow].dead_letters
         self._measures[workflow].dead_letters += len(letters)
         for letter in letters:
             self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
         try:
-            await bury(self._producer, topic, self.settings.partitions, letters)
+            await bury(self._appender(), topic, self.settings.partitions, letters)
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
 

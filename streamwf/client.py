@@ -18,6 +18,7 @@ from .connector_client import ConnectorClient
 from .definition import Workflow
 from .errors import ForeignIdNotFound, NotReady, RunNotFound
 from .gateway import Gateway
+from .letter_client import LetterClient
 from .record import State
 from .request_client import RequestClient
 from .run_info import RunInfo, typed
@@ -51,7 +52,7 @@ PAGE = 200
 FOLD_PAUSE = 0.02
 
 
-class Client(RequestClient, ScheduleClient, ConnectorClient):
+class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient):
     """Speaks to a running engine. Use it as an async context manager, or close it."""
 
     _gateway: Gateway

@@ -22,10 +22,10 @@ from .lanes import Paces
 from .logs import StandardLogger, letter_fields, short
 from .measures import Measures
 from .operations import Operations
-from .ports import Clock, KeyProvider, Letter, Logger, Tracing
+from .ports import Clock, Filed, KeyProvider, Letter, Logger, Tracing
 from .record import FIRST_KEY, Record
 from .settings import Settings, load
-from .shard import Aside, Limits, Shard
+from .shard import Limits, Shard
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
 from .vaults import Vaults
@@ -49,13 +49,13 @@ class MemoryRecord:
 
 @dataclass
 class MemoryLog:
-    """The log of one workflow, and its dead letters with the reason of each.
+    """The log of one workflow, and its dead letters.
 
     told: up to which offset all that its records have led to elsewhere has gone there.
     """
 
     records: list[MemoryRecord] = field(default_factory=list)
-    dead_letters: list[tuple[Aside | Letter, str]] = field(default_factory=list)
+    filed: list[Filed] = field(default_factory=list)
     told: int = 0
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,6 +65,35 @@ class MemoryLog:
         self.records.append(MemoryRecord(offset, key, value, timestamp_ms))
         self.grown.set()
         return offset
+
+    def file(self, letter: Letter, timestamp_ms: int) -> None:
+        self.filed.append(Filed(0, len(self.filed), timestamp_ms, letter))
+
+    @property
+    def dead_letters(self) -> list[tuple[Letter, str]]:
+        """What could not be used, with the reason."""
+        letters = (filed.letter for filed in self.filed)
+        return [(letter, letter.reason) for letter in letters if not letter.settles]
+
+
+class MemoryLetters:
+    """Implements `streamwf.ports.LetterLog`."""
+
+    def __init__(self, logs: Mapping[str, MemoryLog], clock: Clock) -> None:
+        self._logs = logs
+        self._clock = clock
+
+    async def since(
+        self, workflow: str, positions: Mapping[int, int]
+    ) -> AsyncIterator[Sequence[Filed]]:
+        yield self._logs[workflow].filed[positions.get(0, 0) :]
+
+    async def read(self, workflow: str, partition: int, offset: int) -> Filed | None:
+        filed = self._logs[workflow].filed
+        return filed[offset] if partition == 0 and offset < len(filed) else None
+
+    async def settle(self, workflow: str, letter: Letter) -> None:
+        self._logs[workflow].file(letter, int(self._clock.now().timestamp() * 1000))
 
 
 class EmbeddedHost:
@@ -103,9 +132,9 @@ class EmbeddedHost:
         )
         former = {name: (logs or {}).get(name, MemoryLog()) for name in self.workflows}
         self.logs = {
-            name: MemoryLog([*log.records], [*log.dead_letters], log.told)
-            for name, log in former.items()
+            name: MemoryLog([*log.records], [*log.filed], log.told) for name, log in former.items()
         }
+        self.letters = MemoryLetters(self.logs, self.clock)
         self.tracing = _tracing(self.clock)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, logger=self.logger)
@@ -185,7 +214,8 @@ class EmbeddedHost:
                 self.logs[aside.workflow].append(aside.key, aside.value, now_ms)
             else:
                 reason = aside.reason or f"there is no workflow {aside.workflow!r} here"
-                log.dead_letters.append((aside, reason))
+                letter = Letter(aside.key, aside.value, reason, name, "0", str(aside.offset))
+                log.file(letter, now_ms)
                 place = {"workflow": name, "shard": shard.partition, "offset": aside.offset}
                 self.logger.warning("dead_letter", **place, reason=short(reason))
         await self.vaults.sent(name, asides)
@@ -239,7 +269,7 @@ class EmbeddedHost:
         self._measures[workflow].dead_letters += len(letters)
         for letter in letters:
             self.logger.warning("dead_letter", **letter_fields(workflow, letter))
-        self.logs[workflow].dead_letters += [(letter, letter.reason) for letter in letters]
+            self.logs[workflow].file(letter, int(self.clock.now().timestamp() * 1000))
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         records = self.logs[workflow].records

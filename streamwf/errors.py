@@ -223,6 +223,15 @@ class ConnectorNotFound(StreamwfError):
     """{workflow!r} has no connector {name!r}; it has: {known}."""
 
 
+class LetterNotFound(StreamwfError):
+    """No dead letter {id!r} is to be settled: {why}. `streamwf dead-letters list` tells which
+    there are."""
+
+
+class LetterNotSent(RequestRefused):
+    """Dead letter {id!r} can't be used now, either: {why} Mend that, or drop it."""
+
+
 class ConnectorNotDeclared(StreamwfError):
     """{workflow!r} does not declare connector {name!r} any more. Declare it again to go on where it
     was, or cancel its runs (`streamwf connectors list` has their ids)."""

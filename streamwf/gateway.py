@@ -4,6 +4,7 @@ from typing import Protocol
 
 from .callback_views import CallbackRequest, CallbackView, Correlated
 from .connector_client import ConnectorGateway, LocalConnectors
+from .letter_client import LetterGateway, LocalLetters
 from .operations import Operations
 from .schedule_client import LocalSchedules, ScheduleGateway
 from .views import (
@@ -23,7 +24,7 @@ from .views import (
 )
 
 
-class Gateway(ScheduleGateway, ConnectorGateway, Protocol):
+class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, Protocol):
     """What a client speaks through. Each call raises what the operation of that name does."""
 
     async def describe(self, name: str) -> WorkflowView: ...
@@ -56,7 +57,7 @@ class Gateway(ScheduleGateway, ConnectorGateway, Protocol):
     async def close(self) -> None: ...
 
 
-class LocalGateway(LocalSchedules, LocalConnectors):
+class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters):
     """Speaks to the operations of a host in this process."""
 
     _operations: Operations

@@ -34,7 +34,7 @@ from .lists import (
 )
 from .masked_views import events_for_who_asks, for_who_asks
 from .measures import Measures
-from .ports import Clock, Letter, Logger, Tracing
+from .ports import Clock, Letter, LetterLog, Logger, Tracing
 from .record import DELETED, LIVE, Record, State
 from .settings import Settings
 from .shard import Shard
@@ -103,6 +103,10 @@ class Host(Protocol):
     async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
         """Return once the events are in the log, as `append` does; those of one run in their
         order."""
+
+    @property
+    def letters(self) -> LetterLog:
+        """The dead letters."""
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
         """Return once the letters are among the dead letters."""

@@ -8,6 +8,7 @@ import uuid
 from . import events
 from .answering import Answering
 from .connected import Connected
+from .dead_letters import DeadLetters
 from .errors import (
     ForeignIdNotFound,
     RunInProgress,
@@ -31,7 +32,7 @@ from .views import (
 )
 
 
-class Operations(Answering, Connected, Scheduling):
+class Operations(Answering, Connected, DeadLetters, Scheduling):
     """Operations on the runs that a host owns. patience: seconds to wait for a fold."""
 
     def describe(self, name: str) -> WorkflowView:

@@ -23,7 +23,7 @@ from .events import CALLBACK, Event
 from .inner_work import InnerWork
 from .leading import Leading
 from .looking import Host
-from .ports import Letter
+from .ports import CUT, Letter
 from .pump import Pump, size_of
 from .sources import MAX_POSITION, Message, Source
 from .vault import room
@@ -210,7 +210,9 @@ class PartitionReader:
         if size_of(letter) <= self._limit:
             return letter
         key, value, most = letter.key, letter.value, self._limit // 2
-        return letter._replace(key=key and key[:most], value=value and value[:most], headers=())
+        return letter._replace(
+            key=key and key[:most], value=value and value[:most], headers=((CUT, b"1"),)
+        )
 
     def _passed(self, message: Message) -> None:
         place = self._place

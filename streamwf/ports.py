@@ -45,10 +45,15 @@ class LogRecord(Protocol):
     def timestamp(self) -> int: ...
 
 
+#: A header of a letter that has only the beginning of what was set aside.
+CUT = "streamwf-cut"
+
+
 class Letter(NamedTuple):
     """What came from outside and can't be used, for the dead letters, with the reason.
 
     source, partition, position: where it is there. headers: those that it had.
+    settles: the id of the letter that this one is about, if it says what became of that.
     """
 
     key: bytes | None
@@ -58,6 +63,37 @@ class Letter(NamedTuple):
     partition: str
     position: str
     headers: Sequence[tuple[str, bytes]] = ()
+    settles: str = ""
+
+
+class Filed(NamedTuple):
+    """A letter as it lies among the dead letters.
+
+    timestamp: of when it was set aside, in milliseconds since 1970.
+    """
+
+    partition: int
+    offset: int
+    timestamp: int
+    letter: Letter
+
+
+class LetterLog(Protocol):
+    """The dead letters of workflows, which any process may look at.
+
+    Each raises StoreUnreachable.
+    """
+
+    def since(self, workflow: str, positions: Mapping[int, int]) -> AsyncIterator[Sequence[Filed]]:
+        """All that lie there now, in the order of each partition.
+
+        positions: the next offset of each partition; others from their beginning.
+        """
+
+    async def read(self, workflow: str, partition: int, offset: int) -> Filed | None: ...
+
+    async def settle(self, workflow: str, letter: Letter) -> None:
+        """Return once a letter that settles another is among them."""
 
 
 class Change(NamedTuple):

@@ -6,14 +6,12 @@ each shard is run by the one that holds its role.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 
 from .definition import Workflow
@@ -41,6 +39,7 @@ from .ports import (
 )
 from .settings import Settings
 from .shard import Aside, Limits, Shard
+from .stored_letters import StoredLetters, encoded, letters_of
 from .stored_shard import StoredShard, shard_of, table_of
 from .vaults import Vaults
 
@@ -71,30 +70,9 @@ class Stores:
     address_of: Callable[[str], str | None] = lambda role: None
 
 
-class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What could not be used, as it lies in the stream of dead letters.
-
-    source, partition, position: where it came from. value: what it said, as text if it was one.
-    """
-
-    reason: str
-    source: str
-    partition: str
-    position: str
-    key: str = ""
-    text: str = ""
-    base64: bytes = b""
-
-
 def events_of(workflow: str) -> str:
     """The stream of a workflow's events."""
     return workflow
-
-
-def letters_of(workflow: str) -> str:
-    """The stream of what a workflow could not use."""
-    # No workflow has such a name.
-    return f"{workflow}/dead-letters"
 
 
 def role_of(shard: ShardId, shards: int) -> str:
@@ -150,6 +128,7 @@ class StoredHost:
             for name in self.workflows
         }
         self._senders: dict[str, EventSender] = {}
+        self.letters = StoredLetters(stores.streamer, self._senders.__getitem__)
         self._appending: dict[StoredShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._away = False
@@ -408,7 +387,7 @@ class StoredHost:
 
     def _buried(self, workflow: str, letter: Letter) -> Outgoing:
         self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
-        return _encoded(letter)
+        return encoded(letter)
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         records = await self.stores.streamer.read(events_of(workflow), 0, offsets)
@@ -428,22 +407,6 @@ class StoredHost:
 
 def _outgoing(event: Event) -> Outgoing:
     return Outgoing(event.subject.encode(), encode_event(event))
-
-
-def _encoded(letter: Letter) -> Outgoing:
-    value, text = letter.value or b"", ""
-    with contextlib.suppress(UnicodeDecodeError):
-        text, value = value.decode(), b""
-    told = DeadLetter(
-        reason=letter.reason,
-        source=letter.source,
-        partition=letter.partition,
-        position=letter.position,
-        key=(letter.key or b"").decode(errors="replace"),
-        text=text,
-        base64=value,
-    )
-    return Outgoing(letter.key or b"", msgspec.json.encode(told))
 
 
 async def _runs_nowhere(workflow: str) -> bool:

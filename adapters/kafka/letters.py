@@ -39,10 +39,9 @@ async def bury(
 
 async def _bury(to: AIOKafkaProducer, topic: str, partitions: int, letter: Letter) -> None:
     place = {"partition": letter.partition, "offset": letter.position, "reason": letter.reason}
-    headers = [
-        *letter.headers,
-        *((name, text.encode()) for name, text in {"topic": letter.source, **place}.items()),
-    ]
+    settles = {"settles": letter.settles} if letter.settles else {}
+    told = {"topic": letter.source, **place, **settles}
+    headers = [*letter.headers, *((name, text.encode()) for name, text in told.items())]
     # Those of one partition stay in their order.
     partition = partition_of(f"{letter.source}/{letter.partition}", partitions)
     await append_batch(to, topic, partition, [(letter.key, letter.value)], headers)

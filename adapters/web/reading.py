@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from streamwf.callback_views import CallbackRequest
 from streamwf.errors import InvalidQuery, RecordTooLarge
 from streamwf.events import check_foreign_id
+from streamwf.letter_views import LetterQuery
 from streamwf.views import (
     SEARCH,
     BulkSteering,
@@ -85,6 +86,11 @@ def _parse(kind: type[RequestT], body: bytes) -> RequestT:
 def read_query(request: web.Request) -> Query:
     """Raises InvalidQuery."""
     return Query.of(**_given(request))
+
+
+def read_letter_query(request: web.Request) -> LetterQuery:
+    """Raises InvalidQuery."""
+    return LetterQuery.of(**_single(request))
 
 
 def read_filter(request: web.Request) -> Filter:

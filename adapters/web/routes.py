@@ -13,11 +13,13 @@ from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
+from streamwf.adapters.web.letters import LetterViews
 from streamwf.adapters.web.listing import ListViews
 from streamwf.adapters.web.masking import MaySee, masking, nobody
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.connector_views import ConnectorAction
+from streamwf.letter_views import LetterAction
 from streamwf.operations import Operations
 from streamwf.schedule_views import ScheduleAction
 from streamwf.views import Action
@@ -26,6 +28,7 @@ _ACTIONS = "|".join(get_args(Action))
 _SCHEDULE = "/api/v1/workflows/{name}/schedules/{schedule}"
 _CONNECTORS = "/api/v1/workflows/{name}/connectors"
 _CONNECTOR_ACTIONS = "|".join(get_args(ConnectorAction))
+_LETTER_ACTIONS = "|".join(get_args(LetterAction))
 _SCHEDULE_ACTIONS = "|".join(get_args(ScheduleAction))
 
 
@@ -63,6 +66,7 @@ def application(
     callbacks = CallbackViews(operations, elsewhere)
     schedules = ScheduleViews(operations, elsewhere)
     connectors = ConnectorViews(operations, elsewhere)
+    letters = LetterViews(operations)
     app.add_routes(
         [
             web.get("/healthz", process.healthz),
@@ -87,6 +91,11 @@ def application(
             web.get(_CONNECTORS, connectors.all),
             web.post(
                 f"{_CONNECTORS}/{{connector}}/{{action:{_CONNECTOR_ACTIONS}}}", connectors.steer
+            ),
+            web.get("/api/v1/dead-letters", letters.find),
+            web.get("/api/v1/dead-letters/{letter}", letters.get),
+            web.post(
+                f"/api/v1/dead-letters/{{letter}}/{{action:{_LETTER_ACTIONS}}}", letters.settle
             ),
             web.get("/api/v1/runs", lists.find),
             web.get("/api/v1/runs/count", lists.count),

@@ -9,6 +9,7 @@ import click
 from streamwf.cli.callback import callback
 from streamwf.cli.check import check
 from streamwf.cli.connectors import connectors
+from streamwf.cli.dead_letters import dead_letters
 from streamwf.cli.dev import dev
 from streamwf.cli.graph import graph
 from streamwf.cli.log import rebuild, verify
@@ -57,6 +58,6 @@ def main(debug: bool) -> None:
 
 for command in (
     *(dev, worker, relay, trigger, callback, runs, roles, schedules),
-    *(connectors, check, rebuild, replay, verify, project, graph),
+    *(connectors, dead_letters, check, rebuild, replay, verify, project, graph),
 ):
     main.add_command(command)

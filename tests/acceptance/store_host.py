@@ -15,8 +15,9 @@ import msgspec
 from streamwf.adapters.stores import open_stores
 from streamwf.ports import Outgoing
 from streamwf.record import Record
-from streamwf.stored import DeadLetter, Stores, events_of, letters_of
+from streamwf.stored import Stores, events_of
 from streamwf.stored_aside import rebuild, replay, verify
+from streamwf.stored_letters import DeadLetter, letters_of
 from tests.acceptance.hosts import AnyWorkflow, Letter
 from tests.acceptance.process_host import Processes, ProcessHost
 from tests.kafka.cluster import Worker

@@ -51,7 +51,7 @@ def test_the_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_said_of_a_store_is_understood() -> None:
     url, _ = re.findall(r"^export \w+='?([^'\n]+)'?$", STORE.text, re.MULTILINE)
-    with pytest.raises(InvalidSettings, match="sslrootcert: /etc/ssl/db-ca.pem can't be read"):
+    with pytest.raises(InvalidSettings, match=r"sslrootcert: /etc/ssl/db-ca\.pem can't be read"):
         create(url, "database_url")
     assert all(f"`{name}`" in PAGE for name in PARAMETERS)
     assert all(f"`{mode}`" in PAGE for mode in MODES)

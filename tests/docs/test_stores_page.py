@@ -9,7 +9,8 @@ from sqlalchemy import inspect
 from streamwf import Settings, ports
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.stores import FILE, open_stores, store_of
-from streamwf.stored import events_of, letters_of
+from streamwf.stored import events_of
+from streamwf.stored_letters import letters_of
 from streamwf.testing import contracts
 from tests.docs.readme import ROOT, blocks
 from tests.support import run_pytest

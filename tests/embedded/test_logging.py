@@ -162,9 +162,9 @@ async def test_no_line_tells_what_a_run_carries() -> None:
         append(app, workflow, type="trigger", subject="o-2", data={"note": f"{PLAIN}!"})
         append(app, workflow, type="nonsense", subject="o-3", data={"note": PLAIN})
         await app.settle()
-        letters = app.host.logs["orders"].dead_letters
-        await eventually(lambda: len(letters) == 3)
-    assert sum(PLAIN in reason for _, reason in letters) == 2
+        log = app.host.logs["orders"]
+        await eventually(lambda: len(log.dead_letters) == 3)
+    assert sum(PLAIN in reason for _, reason in log.dead_letters) == 2
     assert logger.of("priority_failed")[0]["error"] == "ValueError"
     assert logger.of("job_failed")[0]["error"] == "Fatal"
     assert len(logger.of("dead_letter")) == 3

@@ -390,8 +390,9 @@ async def test_a_message_that_can_not_be_used_is_set_aside_whole_and_its_reason_
         raise ValueError(f"can't use {data}")
 
     async with started(workflow) as app:
-        letters = app.host.logs["payments"].dead_letters
-        await eventually(lambda: len(letters) == len(bad))
+        log = app.host.logs["payments"]
+        await eventually(lambda: len(log.dead_letters) == len(bad))
+        letters = log.dead_letters
         assert [letter.value for letter, _ in letters] == bad
         reasons = [reason for _, reason in letters]
         assert reasons[0].startswith("ValidationError: 1 validation error for Payment")

@@ -472,7 +472,7 @@ async def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_rest_goes
         for (aside, reason), offset, (value, expected) in zip(
             app.log.dead_letters, offsets, POISON, strict=True
         ):
-            assert (aside.offset, aside.key) == (offset, b"k")
+            assert (aside.position, aside.key) == (str(offset), b"k")
             assert expected in reason
             if isinstance(value, bytes):
                 assert aside.value == value
@@ -497,7 +497,7 @@ async def test_a_trigger_that_does_not_fit_the_definition(wrong: dict[str, Any],
         app.append({"type": "trigger", "subject": "o-1", "runid": "run-1", **wrong})
         await eventually(lambda: app.log.dead_letters)
         [(aside, reason)] = app.log.dead_letters
-        assert (aside.key, aside.offset) == (b"o-1", 0)
+        assert (aside.key, aside.position) == (b"o-1", "0")
         assert says in reason
         view = await operations(app).get("run-1")
         assert (view.state, view.object) == (State.CANCELLED, wrong.get("data"))

@@ -1,31 +1,15 @@
 """Processes on a database that are killed, stopped and robbed of it lose nothing."""
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kafka.cluster import until
 from tests.servers import Postgres
+from tests.stored.conftest import Crowds
 from tests.stored.crowd import Crowd
 
 RUNS = 500
-
-Crowds = Callable[[str], Crowd]
-
-
-@pytest.fixture
-def crowd_on(tmp_path: Path) -> Iterator[Crowds]:
-    made: list[Crowd] = []
-
-    def make(url: str) -> Crowd:
-        made.append(Crowd(url, tmp_path))
-        return made[-1]
-
-    yield make
-    for crowd in made:
-        crowd.close()
 
 
 async def some_more(crowd: Crowd, runs: int) -> None:

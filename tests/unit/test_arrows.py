@@ -22,6 +22,7 @@ ABOVE_THE_LINE = {
     *("sources", "connector", "connections", "leading", "connector_views"),
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
     *("compatibility", "lists", "naming", "measures", "requesting"),
+    *("letter_views", "open_letters"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -34,11 +35,11 @@ ORDER = [
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
     {"naming", "measures"},
-    {"redaction", "masking", "comparing", "grouping"},
+    {"redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
     {"emit", "rows", "connections", "requesting", "schedules", "timetable", "waiting", "vault"},
-    {"leading", "logs"},
+    {"leading", "logs", "open_letters"},
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
@@ -48,6 +49,7 @@ ORDER = [
     {"stored"},
     {"stored_aside"},
     {"connector_views", "answering", "connected", "connector_client"},
+    {"dead_letters", "letter_client"},
     {"scheduling", "operations", "schedule_client", "gateway", "outbox"},
     {"request_client", "relay"},
     {"client"},
