@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from streamwf.errors import (
-    DataDirInUse,
     StoreFull,
+    StoreInUse,
     StoreReadOnly,
     StoreUnreachable,
     StreamwfError,
@@ -24,8 +24,9 @@ _FAILURES = {
     "No space left": StoreFull,
     "Read-only file system": StoreReadOnly,
     "Permission denied": StoreReadOnly,
+    "IO error: While lock file": StoreInUse,
+    "IO error: lock hold by current process": StoreInUse,
 }
-_LOCKED = ("IO error: While lock file", "IO error: lock hold by current process")
 
 
 class RocksStore(TableStore[RunsTable]):
@@ -34,19 +35,12 @@ class RocksStore(TableStore[RunsTable]):
     def __init__(self, path: Path, setting: str) -> None:
         """setting: the name of the one that has the path, for what errors say.
 
-        Raises DataDirInUse, and StoreUnreachable.
+        Nothing is opened yet: another process may have the directory until this one is to use it.
         """
         super().__init__()
         self._path = path
         self._setting = setting
         self._memory = Memory()
-        self._failed: set[ShardId] = set()
-        try:
-            for found in path.glob("*/*/"):
-                self._table(ShardId(found.parent.name, int(found.name)))
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         for shard in list(self._tables):
@@ -60,13 +54,12 @@ class RocksStore(TableStore[RunsTable]):
     def _new_table(self, shard: ShardId) -> RunsTable:
         path = self._path / shard.workflow / str(shard.number)
         with self._failing():
-            table = RunsTable(path, self._memory, sync=True)
-        self._failed.discard(shard)
-        return table
+            return RunsTable(path, self._memory, sync=True)
 
     def _tables_of(self, workflow: str) -> Iterator[RunsTable]:
-        for shard in list(self._failed):
-            self._table(shard)
+        for found in self._path.glob("*/*/"):
+            if workflow in ("", found.parent.name):
+                self._table(ShardId(found.parent.name, int(found.name)))
         return super()._tables_of(workflow)
 
     def _write(self, table: RunsTable, checkpoint: Checkpoint) -> None:
@@ -93,7 +86,6 @@ class RocksStore(TableStore[RunsTable]):
                 yield
         except StoreUnreachable:
             self._close(shard)
-            self._failed.add(shard)
             raise
 
     @contextmanager
@@ -106,8 +98,6 @@ class RocksStore(TableStore[RunsTable]):
             # RocksDB has no other class for what went wrong beneath it.
             if not isinstance(error, OSError) and not str(error).startswith("IO error"):
                 raise
-            if str(error).startswith(_LOCKED):
-                raise DataDirInUse(path=self._path) from None
             kinds = (kind for text, kind in _FAILURES.items() if text in str(error))
             kind, store = next(kinds, StoreUnreachable), f"The directory {self._path}"
             raise kind(store=store, cause=error, setting=self._setting) from None

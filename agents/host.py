@@ -109,7 +109,7 @@ class KafkaHost:
         self._gaps = Gaps(self._reread, logger)
         self._reader = LogReader(settings, self._deliver, busy=self._is_busy, logger=logger)
         self._offsets = OffsetReader(settings)
-        self.letters = KafkaLetters(settings, self._appender)
+        self.letters = KafkaLetters(settings, self._file)
         self._standbys = Standbys(settings, logger)
         self._producer: AIOKafkaProducer | None = None
         self._meta: AIOKafkaConsumer | None = None
@@ -446,19 +446,19 @@ class KafkaHost:
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
 
-    def _appender(self) -> AIOKafkaProducer:
-        assert self._producer is not None
-        return self._producer
-
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
-        topic = self._topics[workflow].dead_letters
         self._measures[workflow].dead_letters += len(letters)
         for letter in letters:
             self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
         try:
-            await bury(self._appender(), topic, self.settings.partitions, letters)
+            await self._file(workflow, letters)
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
+
+    async def _file(self, workflow: str, letters: Sequence[Letter]) -> None:
+        assert self._producer is not None
+        topic = self._topics[workflow].dead_letters
+        await bury(self._producer, topic, self.settings.partitions, letters)
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         log = TopicPartition(self._topics[workflow].events, partition)

@@ -312,8 +312,9 @@ class LogSilent(StreamwfError):
 
 
 class LogShorterThanTables(StreamwfError):
-    """Topic {topic!r}, partition {partition}, ends at {end}, but the tables are as of {position}.
-    Was it deleted and made anew? Then `streamwf rebuild` makes the tables fit it."""
+    """The log {topic!r}, partition {partition}, ends at {end}, but the tables are as of {position}.
+    Was it deleted and made anew, or is it another one? Then `streamwf rebuild` makes the tables fit
+    it."""
 
 
 class DataDirInUse(StreamwfError):
@@ -381,6 +382,11 @@ class StoreFull(StoreUnreachable):
     {setting}. What could not be stored is tried again."""
 
 
+class StoreInUse(StoreUnreachable):
+    """{store} is in use by another process, and has one at a time. Stop that one, or name another
+    directory in {setting}."""
+
+
 class SchemaNewer(StreamwfError):
     """{store} has tables of version {found}, and this streamwf knows those up to {known}. They were
     left as they are. Install a newer streamwf, or name another database in {setting}."""
@@ -408,6 +414,11 @@ class NoStore(StreamwfError):
 
 class Fenced(StreamwfError):
     """Shard {shard} of {workflow!r} has a newer owner: nothing is stored by this one any more."""
+
+
+class RowsLost(StreamwfError):
+    """{store} has lost rows that it had stored, of shard {shard} of {workflow!r}. They are folded
+    from the log again. Let it keep what it stores, with appendonly yes and appendfsync always."""
 
 
 class RolesClosed(StreamwfError):

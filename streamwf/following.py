@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from .errors import StoreUnreachable, StreamwfError
-from .ports import EventReceiver, EventStreamer, LogRecord, Received
+from .ports import EventReceiver, LogRecord, Received
 from .shard import Shard
+from .stored_log import StoredLog
 
 logger = structlog.get_logger("streamwf.log")
 
@@ -22,27 +23,21 @@ NAME = "streamwf"
 
 
 class Following:
-    """Folds a stream into shards.
+    """Folds the stream of a workflow into shards.
 
-    shard_of: the number of the shard that a key is of. failed: called with an error after which
-    this process can't go on.
+    failed: called with an error after which this process can't go on.
     """
 
     def __init__(
-        self,
-        streamer: EventStreamer,
-        stream: str,
-        shard_of: Callable[[str], int],
-        failed: Callable[[StreamwfError], None],
+        self, log: StoredLog, workflow: str, failed: Callable[[StreamwfError], None]
     ) -> None:
-        self._streamer = streamer
-        self._stream = stream
-        self._shard_of = shard_of
+        self._log = log
+        self._stream = workflow
         self._failed = failed
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        #: The offset after the last record that was read; None before the first.
-        self.end: int | None = None
+        #: The offset after the last record that was read, of each partition.
+        self.ends: dict[int, int] = {}
 
     async def follow(self, shards: Mapping[int, Shard]) -> None:
         """Follow it for these shards and no others, from where they are."""
@@ -73,7 +68,7 @@ class Following:
                 finally:
                     await receiver.close()
             except StoreUnreachable as error:
-                if not away:
+                if not away and not self._log.explains(error):
                     logger.warning("log_unreachable", stream=self._stream, error=str(error))
                 away = True
                 await asyncio.sleep(AGAIN)
@@ -82,19 +77,25 @@ class Following:
                 return
 
     async def _receiver(self, shards: Mapping[int, Shard]) -> EventReceiver:
-        since = min(shard.position for shard in shards.values())
-        return await self._streamer.receiver(self._stream, NAME, since={0: since})
+        since: dict[int, int] = {}
+        for number, shard in shards.items():
+            partition = self._log.layout.partition_of(number)
+            since[partition] = min(shard.position, since.get(partition, shard.position))
+        return await self._log.streamer.receiver(self._stream, NAME, since=since, only=[*since])
 
     def _fold(self, shards: Mapping[int, Shard], received: Sequence[Received]) -> None:
+        layout, ends = self._log.layout, dict[int, int]()
         piles: dict[int, list[LogRecord]] = {}
-        for _, record in received:
-            number = self._shard_of((record.key or b"").decode(errors="replace"))
-            piles.setdefault(number, []).append(record)
-        position = self.end = received[-1].record.offset + 1
+        for partition, record in received:
+            piles.setdefault(layout.shard_at(partition, record.key), []).append(record)
+            ends[partition] = record.offset + 1
+        self.ends |= ends
         for number, shard in shards.items():
             if number in piles:
                 shard.fold(piles[number])
-            shard.passed(position)
+            end = ends.get(layout.partition_of(number))
+            if end is not None:
+                shard.passed(end)
 
 
 async def _not_busy(shards: Mapping[int, Shard]) -> None:

@@ -1,6 +1,14 @@
 """The ports: what the core asks of its surroundings, stated as obligations."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -287,11 +295,13 @@ class EventStreamer(Protocol):
         name: str,
         *,
         since: Mapping[int, int] | None = None,
+        only: Collection[int] | None = None,
         from_latest: bool = False,
     ) -> EventReceiver:
         """Begin where the receiver of this name has committed; if it never has, at the beginning.
 
         since: the next offset of each partition, instead; others from their beginning.
+        only: partitions that are followed, and no others; all of them, unless given.
         from_latest: if it never has committed, see only what is sent from now on.
         """
 
@@ -355,7 +365,8 @@ class RecordStore(Protocol):
     async def store(self, shard: ShardId, checkpoint: Checkpoint, token: int) -> None:
         """Store a whole checkpoint, or nothing of it. What is due of its rows is as they say then.
 
-        Raises Fenced if the shard was opened with a greater token, and StoreUnreachable: then it
+        Raises Fenced if the shard was opened with a greater token; RowsLost if something is gone
+        that was stored since it was opened: it has to be opened anew; and StoreUnreachable: then it
         may or may not be stored, and may be stored again, by itself or with what came since.
         """
 

@@ -100,17 +100,23 @@ class Settings(BaseSettings, KafkaSecurity):
         validation_alias=AliasChoices("STREAMWF_BROKERS", "KAFKA_BROKERS"),
         description="Kafka brokers, HOST:PORT separated by commas",
     )
-    adapters: Literal["memory", "sqlite", "sql", "kafka"] = Field(
+    adapters: Literal["memory", "sqlite", "sql", "redis", "kafka"] = Field(
         default="sqlite",
         validation_alias=AliasChoices("STREAMWF_ADAPTERS", "WORKFLOW_ADAPTERS"),
         description="what `streamwf dev` runs on: memory, sqlite (a file), sql (the database in"
-        " `database_url`) or kafka",
+        " `database_url`), redis (the one in `redis_url`) or kafka",
     )
     store: SecretStr | None = Field(
         default=None,
         description="the URL of a database, like sqlite:///orders.db or"
         " postgresql://user@host/orders: where `streamwf dev` keeps everything, before what"
-        " `adapters` says (or memory, for nowhere), and where a relay finds the outbox",
+        " `adapters` says (or memory, for nowhere), and where a relay finds the outbox; with the"
+        " log in Kafka it may be redis://host or rocksdb:///directory, too",
+    )
+    log: Literal["store", "kafka"] = Field(
+        default="store",
+        description="where `streamwf dev` has the log of what it keeps: in the store, or in the"
+        " topics of kafka",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -118,14 +124,21 @@ class Settings(BaseSettings, KafkaSecurity):
         description="the same for `adapters` sql, and for a relay, where `store` is not given",
     )
     store_password: SecretStr | None = Field(
-        default=None, description="the password for `store` or `database_url`, if it is not in it"
+        default=None,
+        description="the password for `store`, `database_url` or `redis_url`, if it is not in it",
     )
     store_password_file: Path | None = Field(
-        default=None, description="file with the password for `store` or `database_url`"
+        default=None,
+        description="file with the password for `store`, `database_url` or `redis_url`",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("STREAMWF_REDIS_URL", "REDIS_URL"),
+        description="the URL of a Redis for `adapters` redis, where `store` is not given",
     )
     lease: Duration = Field(
         default=timedelta(seconds=10),
-        description="a process on a database that is silent for so long is replaced",
+        description="a process on a store that is silent for so long is replaced",
     )
     relay: bool = Field(
         default=False, description="whether a worker relays the outbox of the store"

@@ -8,14 +8,14 @@ each shard is run by the one that holds its role.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
 from .definition import Workflow
-from .errors import Fenced, StoreUnreachable, StreamwfError
+from .errors import Fenced, LogShorterThanTables, RowsLost, StoreUnreachable, StreamwfError
 from .events import Event, decode_event, encode_event
 from .execute import SystemClock
 from .following import Following
@@ -26,9 +26,7 @@ from .logs import letter_fields
 from .measures import Measures
 from .ports import (
     EventSender,
-    EventStreamer,
     Hold,
-    KeyProvider,
     Letter,
     Logger,
     Outgoing,
@@ -38,13 +36,10 @@ from .ports import (
     Tracing,
 )
 from .settings import Settings
-from .shard import Aside, Limits, Shard
-from .stored_letters import StoredLetters, encoded, letters_of
-from .stored_shard import StoredShard, shard_of, table_of
+from .shard import Append, Aside, Limits, Shard
+from .stored_log import StoredLog
+from .stored_shard import StoredShard, table_of
 from .vaults import Vaults
-
-#: The only partition of a stream in a database.
-PARTITION = 0
 
 #: Seconds between two looks at what has come due.
 TICK = 0.02
@@ -63,16 +58,10 @@ class Stores:
     address_of: where the process is reached that holds a role; None while nobody does.
     """
 
-    streamer: EventStreamer
+    log: StoredLog
     records: RecordStore
     roles: RoleScheduler
-    keys: KeyProvider
     address_of: Callable[[str], str | None] = lambda role: None
-
-
-def events_of(workflow: str) -> str:
-    """The stream of a workflow's events."""
-    return workflow
 
 
 def role_of(shard: ShardId, shards: int) -> str:
@@ -83,7 +72,6 @@ def role_of(shard: ShardId, shards: int) -> str:
 class StoredHost:
     """Runs workflows on stores. Implements `streamwf.looking.Host`.
 
-    shards: how many each workflow has, the same in every process.
     failed: called with an error that this process can't go on after.
     address: where other processes reach this one.
     logger: takes what it has to say; structlog's loggers, unless given.
@@ -95,7 +83,6 @@ class StoredHost:
         stores: Stores,
         settings: Settings,
         tracing: Tracing,
-        shards: int = 1,
         failed: Callable[[StreamwfError], None] | None = None,
         address: str = "",
         logger: Logger | None = None,
@@ -104,7 +91,8 @@ class StoredHost:
             workflow.validate()
         self.workflows = {workflow.name: workflow for workflow in workflows}
         self.stores = stores
-        self.partitions = shards
+        self._log = log = stores.log
+        self.partitions = log.layout.shards
         self.clock = SystemClock()
         self.settings = settings
         self.max_record_bytes = settings.max_record_bytes
@@ -113,22 +101,17 @@ class StoredHost:
         self.logger: Logger = logger or structlog.get_logger("streamwf.worker")
         self._shard_logger: Logger = logger or structlog.get_logger("streamwf.shard")
         self.vaults = Vaults(
-            workflows, stores.keys, self.max_record_bytes, _runs_nowhere, self._shard_logger
+            workflows, log.keys, self.max_record_bytes, log.encrypts, self._shard_logger
         )
         self._interval = settings.checkpoint_interval.total_seconds()
         self._failed = failed or self._tell_of
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
-        self._paces = Paces(self.clock, shards, self._shard_logger)
+        self._paces = Paces(self.clock, self.partitions, self._shard_logger)
         self._measures = {name: Measures() for name in self.workflows}
         self._owned: dict[ShardId, StoredShard] = {}
-        self._followings = {
-            name: Following(
-                stores.streamer, events_of(name), partial(shard_of, shards=shards), self._failed
-            )
-            for name in self.workflows
-        }
+        self._followings = {name: Following(log, name, self._failed) for name in self.workflows}
         self._senders: dict[str, EventSender] = {}
-        self.letters = StoredLetters(stores.streamer, self._senders.__getitem__)
+        self.letters = log.letters
         self._appending: dict[StoredShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._away = False
@@ -136,13 +119,10 @@ class StoredHost:
     # ---- life cycle
 
     async def start(self) -> None:
-        """Begin to ask for the shards. Raises StoreUnreachable."""
-        for name in self.workflows:
-            for stream in (events_of(name), letters_of(name)):
-                sender = await self.stores.streamer.sender(stream)
-                self._senders[stream] = GroupingSender(sender)
-            for number in range(self.partitions):
-                self._run(self._own(ShardId(name, number)))
+        """Begin to ask for the shards. Raises what `StoredLog.start` does."""
+        await self._log.start(self.workflows.values())
+        for shard in self.every_shard:
+            self._run(self._own(shard))
         self._run(self._checkpoint_loop())
         self._run(self._tick_loop())
 
@@ -177,7 +157,8 @@ class StoredHost:
         """Run a shard whenever its role is held here."""
         while True:
             try:
-                async with self.stores.roles.hold(role_of(wanted, self.partitions)) as hold:
+                role = role_of(wanted, self.partitions)
+                async with self.stores.roles.hold(role) as hold, self._log.owning(wanted):
                     await self._run_shard(wanted, hold)
             except (StoreUnreachable, Fenced) as error:
                 self._unreachable(error)
@@ -196,7 +177,7 @@ class StoredHost:
         try:
             owned.shard.maybe_live()
             await self._follow(wanted.workflow)
-            await hold.lost()
+            await owned.until_given_up(hold)
         finally:
             del self._owned[wanted]
             # At once: another may have the role in a moment.
@@ -208,17 +189,17 @@ class StoredHost:
         records, workflow = self.stores.records, self.workflows[wanted.workflow]
         position = await records.open(wanted, hold.token)
         table = await table_of(records, wanted, position)
-        ends = await self.stores.streamer.ends(events_of(workflow.name))
+        end = await self._end_of(wanted, position or 0)
         owned: StoredShard
         shard = Shard(
             workflow,
             wanted.number,
             table,
-            end=ends.get(0, 0),
+            end=end,
             clock=self.clock,
             threads=self._threads,
             wake=lambda: self._on_wake(owned),
-            misplaced=lambda name: shard_of(name, self.partitions) != wanted.number,
+            misplaced=lambda name: self._log.layout.shard_of(name) != wanted.number,
             limits=Limits(self.max_record_bytes),
             may_start=lambda: hold.held,
             inner=inner_of(self, workflow),
@@ -229,18 +210,29 @@ class StoredHost:
             log_objects=self.settings.log_objects,
             tracing=self.tracing,
         )
-        owned = StoredShard(
-            wanted, shard, table, records, hold.token, partial(self._send, workflow.name)
-        )
+        owned = StoredShard(wanted, shard, table, records, hold.token, partial(self._send, wanted))
         told = {"workflow": wanted.workflow, "shard": wanted.number}
         self._shard_logger.info("shard_opened", **told, position=position or 0, end=shard.end)
         return owned
+
+    async def _end_of(self, shard: ShardId, position: int) -> int:
+        """Where the log of a shard ends. position: up to where it was folded."""
+        layout = self._log.layout
+        partition = layout.partition_of(shard.number)
+        end = (await self._log.streamer.ends(shard.workflow)).get(partition, 0)
+        if position > end:
+            source = layout.source_of(shard.workflow)
+            told = {"partition": partition, "end": end, "position": position}
+            raise LogShorterThanTables(topic=source, **told)
+        return end
 
     async def _follow(self, workflow: str) -> None:
         here = {id.number: owned.shard for id, owned in self._owned.items() if id[0] == workflow}
         await self._followings[workflow].follow(here)
 
     def _unreachable(self, error: StreamwfError) -> None:
+        if self._log.explains(error):
+            return
         if not self._away:
             self._shard_logger.warning("store_unreachable", error=str(error))
         self._away = True
@@ -250,8 +242,9 @@ class StoredHost:
         if isinstance(error, StoreUnreachable):
             self._unreachable(error)
             return
-        told = {"workflow": shard.workflow, "shard": shard.number, "error": repr(error)}
-        self._shard_logger.warning(what, **told, exc_info=error)
+        known = isinstance(error, StreamwfError)
+        told = {"error": str(error)} if known else {"error": repr(error), "exc_info": error}
+        self._shard_logger.warning(what, workflow=shard.workflow, shard=shard.number, **told)
 
     # ---- from the shards to the log
 
@@ -262,16 +255,12 @@ class StoredHost:
 
     async def _append(self, owned: StoredShard) -> None:
         """Append what a shard hands out, until there is no more."""
-        sender = self._senders[events_of(owned.id.workflow)]
         try:
             while owned.shard.has_output:
                 appends = owned.shard.take_appends()
                 try:
                     if appends:
-                        traced = (append.traceparent for append in appends)
-                        stream = events_of(owned.id.workflow)
-                        with self.tracing.append(owned.id.workflow, stream, PARTITION, traced):
-                            await sender.send([Outgoing(a.key, a.value) for a in appends])
+                        await self._append_to_own(owned.id, appends)
                     appends = []
                     await owned.send_asides()
                 except Exception as error:
@@ -282,21 +271,44 @@ class StoredHost:
         finally:
             del self._appending[owned]
 
-    async def _send(self, workflow: str, asides: Sequence[Aside]) -> None:
-        """Append what a shard of a workflow has for other places. Raises StoreUnreachable."""
-        piles: dict[str, list[Outgoing]] = {}
-        for aside in await self.vaults.carried(workflow, asides):
-            if aside.workflow in self.workflows:
-                record = Outgoing(aside.key or b"", aside.value)
-                piles.setdefault(events_of(aside.workflow), []).append(record)
-            else:
-                reason = aside.reason or f"there is no workflow {aside.workflow!r} here"
-                place = (events_of(workflow), "0", str(aside.offset))
-                letter = Letter(aside.key, aside.value, reason, *place)
-                piles.setdefault(letters_of(workflow), []).append(self._buried(workflow, letter))
-        for stream, records in piles.items():
-            await self._senders[stream].send(records)
-        await self.vaults.sent(workflow, asides)
+    async def _append_to_own(self, shard: ShardId, appends: Sequence[Append]) -> None:
+        source = self._log.layout.source_of(shard.workflow)
+        partition = self._log.layout.partition_of(shard.number)
+        traced = (append.traceparent for append in appends)
+        with self.tracing.append(shard.workflow, source, partition, traced):
+            await self._send_all(shard.workflow, [Outgoing(a.key, a.value) for a in appends])
+
+    async def _send_all(self, workflow: str, records: Sequence[Outgoing]) -> bool:
+        """Append to the log of a workflow, if there is one. Raises StoreUnreachable."""
+        if workflow not in self._senders:
+            sender = await self._log.sender(workflow)
+            if sender is None:
+                return False
+            # Others may have asked meanwhile.
+            self._senders.setdefault(workflow, GroupingSender(sender))
+        await self._senders[workflow].send(records)
+        return True
+
+    async def _send(self, shard: ShardId, asides: Sequence[Aside]) -> None:
+        """Append what a shard has for other places. Raises StoreUnreachable."""
+        piles: dict[str | None, list[Aside]] = {}
+        for aside in await self.vaults.carried(shard.workflow, asides):
+            piles.setdefault(aside.workflow, []).append(aside)
+        unusable = piles.pop(None, [])
+        for workflow, pile in piles.items():
+            records = [Outgoing(aside.key or b"", aside.value) for aside in pile]
+            if not await self._send_all(workflow or "", records):
+                why = f"there is no workflow {workflow!r} here"
+                unusable += [replace(aside, reason=why) for aside in pile]
+        if unusable:
+            await self._bury(shard.workflow, [self._letter(shard, aside) for aside in unusable])
+        await self.vaults.sent(shard.workflow, asides)
+
+    def _letter(self, shard: ShardId, aside: Aside) -> Letter:
+        source = self._log.layout.source_of(shard.workflow)
+        partition = self._log.layout.partition_of(shard.number)
+        place = (source, str(partition), str(aside.offset))
+        return Letter(aside.key, aside.value, aside.reason, *place)
 
     async def _checkpoint_loop(self) -> None:
         while True:
@@ -312,9 +324,9 @@ class StoredHost:
         except Exception as error:
             # Whatever it was: one shard's failure must not end the checkpoints of the others.
             self._warn("checkpoint_failed", owned.id, error)
-            if isinstance(error, Fenced):
-                # Its role is lost, if it does not know yet.
+            if isinstance(error, Fenced | RowsLost):
                 await owned.shard.close(0)
+                owned.give_up()
 
     async def _tick_loop(self) -> None:
         while True:
@@ -336,7 +348,7 @@ class StoredHost:
         return self._measures[workflow]
 
     def end(self, workflow: str, partition: int) -> int | None:
-        return self._followings[workflow].end
+        return self._followings[workflow].ends.get(self._log.layout.partition_of(partition))
 
     def opening(self, workflow: str) -> Mapping[int, int]:
         """Rows are read at once: there is nothing to wait for that could be counted."""
@@ -350,7 +362,7 @@ class StoredHost:
         ]
 
     def shard_id_of(self, workflow: str, foreign_id: str) -> ShardId:
-        return ShardId(workflow, shard_of(foreign_id, self.partitions))
+        return ShardId(workflow, self._log.layout.shard_of(foreign_id))
 
     def shard_of(self, workflow: str, foreign_id: str) -> Shard | None:
         owned = self._owned.get(self.shard_id_of(workflow, foreign_id))
@@ -376,21 +388,25 @@ class StoredHost:
 
     async def append_all(self, workflow: str, events: Sequence[Event]) -> None:
         sealed = await self.vaults.sealed_all(workflow, events)
-        stream = events_of(workflow)
-        with self.tracing.append(workflow, stream, PARTITION, (e.traceparent for e in sealed)):
-            await self._senders[stream].send([*map(_outgoing, sealed)])
+        layout = self._log.layout
+        places = {layout.partition_of(layout.shard_of(event.subject)) for event in sealed}
+        partition = places.pop() if len(places) == 1 else None
+        traced = (event.traceparent for event in sealed)
+        with self.tracing.append(workflow, layout.source_of(workflow), partition, traced):
+            await self._send_all(workflow, [*map(_outgoing, sealed)])
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
-        buried = [self._buried(workflow, letter) for letter in letters]
         self._measures[workflow].dead_letters += len(letters)
-        await self._senders[letters_of(workflow)].send(buried)
+        await self._bury(workflow, letters)
 
-    def _buried(self, workflow: str, letter: Letter) -> Outgoing:
-        self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
-        return encoded(letter)
+    async def _bury(self, workflow: str, letters: Sequence[Letter]) -> None:
+        for letter in letters:
+            self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
+        await self._log.bury(workflow, letters)
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
-        records = await self.stores.streamer.read(events_of(workflow), 0, offsets)
+        place = self._log.layout.partition_of(partition)
+        records = await self._log.streamer.read(workflow, place, offsets)
         events = [
             decode_event(
                 record.value,
@@ -407,8 +423,3 @@ class StoredHost:
 
 def _outgoing(event: Event) -> Outgoing:
     return Outgoing(event.subject.encode(), encode_event(event))
-
-
-async def _runs_nowhere(workflow: str) -> bool:
-    """All workflows that there are, are here."""
-    return False

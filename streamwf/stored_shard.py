@@ -5,12 +5,11 @@ the position that they are as of.
 """
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from .ports import Change, Checkpoint, RecordStore, ShardId
+from .ports import Change, Checkpoint, Hold, RecordStore, ShardId
 from .shard import Aside, Shard
 from .tables.memory import MemoryTable
 
@@ -22,11 +21,6 @@ IDLE = 10.0
 
 #: Sends what a shard has for other places, and returns once it is durable.
 Send = Callable[[Sequence[Aside]], Awaitable[None]]
-
-
-def shard_of(foreign_id: str, shards: int) -> int:
-    """The shard of a foreign id, the same in every process and for ever."""
-    return zlib.crc32(foreign_id.encode()) % shards
 
 
 async def table_of(records: RecordStore, shard: ShardId, position: int | None) -> MemoryTable:
@@ -58,6 +52,21 @@ class StoredShard:
     send: Send
     _stored_at: float = 0.0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _given_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def give_up(self) -> None:
+        """It is nothing to go on with: whoever is to have it opens it anew."""
+        self._given_up.set()
+
+    async def until_given_up(self, hold: Hold) -> None:
+        """Return once the role is lost, or the shard was given up."""
+        ends = [asyncio.ensure_future(hold.lost()), asyncio.ensure_future(self._given_up.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
 
     async def send_asides(self) -> None:
         """Raises StoreUnreachable; the next checkpoint tries again."""
@@ -67,7 +76,7 @@ class StoredShard:
     async def checkpoint(self) -> None:
         """Make what has changed durable: first what it has for other places, then its rows.
 
-        Raises StoreUnreachable: it is tried again with the next one. Raises Fenced.
+        Raises StoreUnreachable: it is tried again with the next one. Raises Fenced and RowsLost.
         """
         async with self._turn:
             # Both at once: what is set aside from now on belongs to the next checkpoint.

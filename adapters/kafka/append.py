@@ -1,12 +1,15 @@
 """Appending to topics: whole batches to a known partition."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
+from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.security import client_arguments
 from streamwf.settings import Settings
 
@@ -28,6 +31,45 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         transaction_timeout_ms=60_000,
         request_timeout_ms=40_000,
     )
+
+
+class LazyProducer:
+    """A producer that is started when it is needed first, and anew after an error: one that numbers
+    its batches can't go on past one that it has lost."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[AIOKafkaProducer]:
+        """Raises BrokerUnreachable, for what fails in the block, too, but MessageSizeTooLargeError
+        as it is."""
+        try:
+            yield await self._started()
+        except MessageSizeTooLargeError:
+            raise
+        except (KafkaError, OSError) as error:
+            await self.stop()
+            raise unreachable(self._settings.brokers, error) from error
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._turn:
+            if self._producer is None:
+                started = producer(self._settings)
+                try:
+                    await started.start()
+                except BaseException:
+                    await started.stop()
+                    raise
+                self._producer = started
+            return self._producer
+
+    async def stop(self) -> None:
+        dropped, self._producer = self._producer, None
+        if dropped is not None:
+            await dropped.stop()
 
 
 async def append_batch(

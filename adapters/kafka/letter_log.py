@@ -1,12 +1,11 @@
 """The dead letters of workflows in their topics, as they are looked at and settled."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streamwf.adapters.kafka.letters import bury
 from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.reader import OffsetReader, consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics
@@ -18,11 +17,13 @@ _OURS = ("topic", "partition", "offset", "reason", "settles")
 
 
 class KafkaLetters:
-    """Implements `streamwf.ports.LetterLog`. producer: one that is started."""
+    """Implements `streamwf.ports.LetterLog`. append: adds letters to those of a workflow."""
 
-    def __init__(self, settings: Settings, producer: Callable[[], AIOKafkaProducer]) -> None:
+    def __init__(
+        self, settings: Settings, append: Callable[[str, Sequence[Letter]], Awaitable[None]]
+    ) -> None:
         self._settings = settings
-        self._producer = producer
+        self._append = append
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
         self._offsets = OffsetReader(settings)
@@ -60,9 +61,8 @@ class KafkaLetters:
         return _filed(found[0]) if found else None
 
     async def settle(self, workflow: str, letter: Letter) -> None:
-        topic = Topics.of(workflow, self._settings).dead_letters
         try:
-            await bury(self._producer(), topic, self._settings.partitions, [letter])
+            await self._append(workflow, [letter])
         except (KafkaError, OSError) as error:
             raise unreachable(self._settings.brokers, error) from error
 

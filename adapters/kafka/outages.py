@@ -102,10 +102,14 @@ class Outages(logging.Filter):
     def warn(self, event: str, error: BaseException, to: Logger, /, **fields: Any) -> None:
         """Log a warning, unless an outage explains it; where it came from, if Kafka is not to
         blame."""
-        explained = isinstance(error, KafkaError | BrokerUnreachable)
-        if self._began is None or not explained:
-            told = {} if explained else {"exc_info": error}
+        if not self.explains(error):
+            known = isinstance(error, KafkaError | BrokerUnreachable)
+            told = {} if known else {"exc_info": error}
             to.warning(event, error=repr(error), **fields, **told)
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an error is a part of an outage, of which is told apart from it."""
+        return self._began is not None and isinstance(error, KafkaError | BrokerUnreachable)
 
     async def _look(self, heard_at: Callable[[], float]) -> None:
         while True:

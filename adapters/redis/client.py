@@ -94,6 +94,12 @@ class Server:
             cause = str(error).rstrip(".")
             raise kind(store=self._name, cause=cause, setting=self._setting) from None
 
+    async def ping(self) -> None:
+        """Raises StoreUnreachable, with what is wrong."""
+        asked: Any = self.client
+        with self.reached():
+            await asked.ping()
+
     async def close(self) -> None:
         await self.client.aclose()
 

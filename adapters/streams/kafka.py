@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, MessageSizeTooLargeError
 
-from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.append import LazyProducer, append_batch
 from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.reader import (
     BATCH,
@@ -38,6 +39,12 @@ class KafkaStreamer:
         self._turn = asyncio.Lock()
         self._opened: list[_Sender | _Receiver] = []
 
+    @property
+    def heard_at(self) -> float:
+        """When the brokers have last answered a receiver that is open, by the monotonic clock."""
+        heard = (each.heard_at for each in self._opened if isinstance(each, _Receiver))
+        return max(heard, default=0.0)
+
     async def sender(self, stream: str) -> "_Sender":
         topic, partitions = await self._topic(stream)
         self._opened.append(sender := _Sender(self._settings, stream, topic, partitions))
@@ -49,11 +56,13 @@ class KafkaStreamer:
         name: str,
         *,
         since: Mapping[int, int] | None = None,
+        only: Collection[int] | None = None,
         from_latest: bool = False,
     ) -> "_Receiver":
         topic, count = await self._topic(stream)
         group = f"{self._settings.topic_prefix}{name}"
-        partitions = [TopicPartition(topic, number) for number in range(count)]
+        followed = range(count) if only is None else sorted(only)
+        partitions = [TopicPartition(topic, number) for number in followed]
         try:
             reader = await _started(consumer(self._settings, committed=True, group=group))
             try:
@@ -150,8 +159,7 @@ class _Sender:
         self._stream = stream
         self._topic = topic
         self._partitions = partitions
-        self._producer: AIOKafkaProducer | None = None
-        self._turn = asyncio.Lock()
+        self._producer = LazyProducer(settings)
         self._closed = False
 
     async def send(self, records: Sequence[Outgoing]) -> None:
@@ -163,43 +171,22 @@ class _Sender:
         if not batches:
             return
         try:
-            to = await self._started()
-            appended = await asyncio.gather(
-                *(append_batch(to, self._topic, at, batch) for at, batch in batches.items()),
-                return_exceptions=True,
-            )
-            for outcome in appended:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+            async with self._producer.working() as to:
+                appended = await asyncio.gather(
+                    *(append_batch(to, self._topic, at, batch) for at, batch in batches.items()),
+                    return_exceptions=True,
+                )
+                for outcome in appended:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
         except MessageSizeTooLargeError as error:
             largest = max(len(value) for _, value in records)
             limit = self._settings.max_record_bytes
             raise RecordTooLarge(what="record", size=largest, limit=limit) from error
-        except (KafkaError, OSError) as error:
-            await self._drop()
-            raise unreachable(self._settings.brokers, error) from error
 
     async def close(self) -> None:
         self._closed = True
-        await self._drop()
-
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._turn:
-            if self._producer is None:
-                started = producer(self._settings)
-                try:
-                    await started.start()
-                except BaseException:
-                    await started.stop()
-                    raise
-                self._producer = started
-            return self._producer
-
-    async def _drop(self) -> None:
-        """After an error: a producer that numbers its batches can't go on past one it has lost."""
-        dropped, self._producer = self._producer, None
-        if dropped is not None:
-            await dropped.stop()
+        await self._producer.stop()
 
 
 class _Receiver:
@@ -215,11 +202,14 @@ class _Receiver:
         self._reader = reader
         self._next = positions
         self._closed = False
+        self._polled: set[int | None] = set()
+        self.heard_at = 0.0
 
     async def recv(self) -> Sequence[Received]:
         try:
             while not self._closed:
                 batches = await self._reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)
+                self._note_answers()
                 for at, records in batches.items():
                     self._next[at] = records[-1].offset + 1
                 if batches:
@@ -233,6 +223,12 @@ class _Receiver:
         except KafkaError as error:
             raise unreachable(self._settings.brokers, error) from error
         raise StreamClosed(what="receiver", stream=self._stream)
+
+    def _note_answers(self) -> None:
+        # A consumer tells of no outage, but when each partition was last fetched, be it nothing.
+        polled = {self._reader.last_poll_timestamp(at) for at in self._next}
+        if polled != self._polled:
+            self._polled, self.heard_at = polled, monotonic()
 
     async def ack(self) -> None:
         try:

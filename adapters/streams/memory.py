@@ -4,7 +4,7 @@ All of it runs on one event loop, so nothing here is locked.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class MemoryRecord(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Stream:
     partitions: list[list[MemoryRecord]]
-    committed: dict[str, list[int]] = field(default_factory=dict)
+    committed: dict[str, dict[int, int]] = field(default_factory=dict)
     receivers: set["_Receiver"] = field(default_factory=set)
 
     @property
@@ -73,6 +73,7 @@ class MemoryStreamer:
         name: str,
         *,
         since: Mapping[int, int] | None = None,
+        only: Collection[int] | None = None,
         from_latest: bool = False,
     ) -> "_Receiver":
         source = self._streams.get(stream)
@@ -80,10 +81,13 @@ class MemoryStreamer:
         if since is not None:
             start = [since.get(partition, 0) for partition in range(len(start))]
         elif name in source.committed:
-            start = list(source.committed[name])
+            committed = source.committed[name]
+            start = [committed.get(partition, 0) for partition in range(len(start))]
         elif from_latest:
             start = source.ends
-        self._opened.append(receiver := _Receiver(source, stream, name, start))
+        followed = range(len(start)) if only is None else sorted(only)
+        positions = {partition: start[partition] for partition in followed}
+        self._opened.append(receiver := _Receiver(source, stream, name, positions))
         return receiver
 
     async def ends(self, stream: str) -> Mapping[int, int]:
@@ -115,7 +119,7 @@ class _Sender:
 
 
 class _Receiver:
-    def __init__(self, source: _Stream, stream: str, name: str, start: list[int]) -> None:
+    def __init__(self, source: _Stream, stream: str, name: str, start: dict[int, int]) -> None:
         self.woken = asyncio.Event()
         self._source = source
         self._stream = stream
@@ -126,23 +130,25 @@ class _Receiver:
 
     async def recv(self) -> Sequence[Received]:
         while not self._closed:
+            logs = self._source.partitions
             received = [
                 Received(partition, record)
-                for partition, log in enumerate(self._source.partitions)
-                for record in log[self._next[partition] :]
+                for partition, position in self._next.items()
+                for record in logs[partition][position:]
             ]
             if received:
-                self._next = self._source.ends
+                self._next = {partition: len(logs[partition]) for partition in self._next}
                 return received
             self.woken.clear()
             await self.woken.wait()
         raise StreamClosed(what="receiver", stream=self._stream)
 
     async def ack(self) -> None:
-        self._source.committed[self._name] = list(self._next)
+        self._source.committed.setdefault(self._name, {}).update(self._next)
 
     async def lag(self) -> int:
-        return sum(self._source.ends) - sum(self._next)
+        ends = self._source.ends
+        return sum(ends[partition] - position for partition, position in self._next.items())
 
     async def close(self) -> None:
         self._closed = True

@@ -6,7 +6,7 @@ events lie in the tables is told in `reflex_tables`.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, inspect, select, update
@@ -81,8 +81,10 @@ class ReflexStreamer:
         name: str,
         *,
         since: Mapping[int, int] | None = None,
+        only: Collection[int] | None = None,
         from_latest: bool = False,
     ) -> "_Receiver":
+        """only: there is one partition, and nothing to leave out."""
         table = await self._table(stream)
         cursor = _cursor_of(table, name)
         position = since.get(PARTITION, 0) - 1 if since is not None else None

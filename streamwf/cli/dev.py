@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -17,7 +18,7 @@ from streamwf.adapters.stores import MEMORY, shown, store_of
 from streamwf.adapters.web import url_of
 from streamwf.cli import options
 from streamwf.cli.output import say, why, write
-from streamwf.cli.serving import Served, free_port, in_memory, on_database
+from streamwf.cli.serving import Served, free_port, in_memory, on_store
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.errors import RunInProgress, StreamwfError
 from streamwf.record import LIVE, State
@@ -40,7 +41,8 @@ LOOK = 0.05
 @click.option(
     "--store",
     help="Where everything is kept: a database, like sqlite:///orders.db or"
-    " postgresql://user@host/orders; or memory.  [default: sqlite:///streamwf.db]",
+    " postgresql://user@host/orders; or memory. With --log kafka, also redis://host or"
+    " rocksdb:///orders.  [default: sqlite:///streamwf.db]",
 )
 @click.option(
     "--kafka",
@@ -50,6 +52,7 @@ LOOK = 0.05
 @click.option(
     "--log-level", type=options.LEVELS, help="The least that is logged.  [default: warning]"
 )
+@options.settings("log", *options.KAFKA)
 def dev(
     targets: tuple[str, ...],
     host: str | None,
@@ -57,6 +60,7 @@ def dev(
     store: str | None,
     kafka: bool,
     log_level: str | None,
+    **flags: Any,
 ) -> None:
     """Run workflows here: to try them, or for good, on a database.
 
@@ -64,8 +68,8 @@ def dev(
     Ctrl-C; whoever starts it again finds all runs as they were. A workflow with `example=` gets a
     run of it, and its moves are shown. Several on one PostgreSQL or MariaDB share the runs.
     """
-    flags = {"web_host": host, "web_port": port, "store": store, "log_level": log_level}
-    settings = load(flags, Settings.model_construct(log_level="warning"))
+    here = {"web_host": host, "web_port": port, "store": store, "log_level": log_level}
+    settings = load({**flags, **here}, Settings.model_construct(log_level="warning"))
     loggers.configure(settings.log_level)
     workflows = load_workflows(targets)
     with _until_told_to_stop():
@@ -97,8 +101,9 @@ async def _on_store(
         async with in_memory(workflows, settings) as served:
             await _until(stop, served, workflows, "in memory")
     else:
-        async with on_database(workflows, settings, url, setting) as served:
-            await _until(stop, served, workflows, f"in {shown(url)}")
+        async with on_store(workflows, settings, url, setting) as served:
+            log = f", log in Kafka at {settings.brokers}" if settings.log == "kafka" else ""
+            await _until(stop, served, workflows, f"in {shown(url)}{log}")
 
 
 async def _until(

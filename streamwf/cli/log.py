@@ -20,7 +20,7 @@ from streamwf.record import CORRELATION, row_key
 from streamwf.redaction import MASK
 from streamwf.settings import Settings, load
 
-FLAGS = (*options.STORE, *options.KAFKA, "app_id", "data_dir")
+FLAGS = (*options.STORE, "log", *options.KAFKA, "app_id", "data_dir")
 
 #: Differences that are written out in full; the rest are only counted.
 SHOWN = 20
@@ -74,8 +74,8 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
 
 async def _rebuild(workflow: AnyWorkflow, settings: Settings, progress: Any) -> Rebuilt:
     if in_store(settings):
-        async with opened(settings) as (stores, shards):
-            return await stored_aside.rebuild(workflow, stores, shards, progress)
+        async with opened(workflow.name, settings) as stores:
+            return await stored_aside.rebuild(workflow, stores, progress)
     from streamwf import agents
 
     return await agents.rebuild(workflow, settings, progress)
@@ -83,8 +83,8 @@ async def _rebuild(workflow: AnyWorkflow, settings: Settings, progress: Any) -> 
 
 async def _verify(workflow: AnyWorkflow, settings: Settings, progress: Any) -> Verified:
     if in_store(settings):
-        async with opened(settings) as (stores, shards):
-            return await stored_aside.verify(workflow, stores, shards, progress)
+        async with opened(workflow.name, settings) as stores:
+            return await stored_aside.verify(workflow, stores, progress)
     from streamwf import agents
 
     return await agents.verify(workflow, settings, progress)

@@ -36,7 +36,7 @@ def _instant(text: str) -> datetime:
 @click.option("--until", required=True, help="When, as ISO 8601 with a time zone.")
 @click.option("--run", "run", help="A run id or a foreign id: show these runs as they were.")
 @options.as_json
-@options.settings(*options.STORE, *options.TOPICS)
+@options.settings(*options.STORE, "log", *options.TOPICS)
 def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any) -> None:
     """Fold the log of TARGET up to a time, and tell what the runs were like then.
 
@@ -80,8 +80,8 @@ async def _replay(
     take: Callable[[Record], None],
 ) -> int:
     if in_store(settings):
-        async with opened(settings) as (stores, shards):
-            return await stored_aside.replay(workflow, stores, shards, until, progress, take)
+        async with opened(workflow.name, settings) as stores:
+            return await stored_aside.replay(workflow, stores, until, progress, take)
     from streamwf import agents
 
     return await agents.replay(workflow, settings, until, progress, take)

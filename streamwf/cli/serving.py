@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from streamwf.adapters.stores import open_stores, shards_of
+from streamwf.adapters.stores import open_stores
 from streamwf.adapters.tracing import OpenTelemetry
 from streamwf.adapters.web import NoPeers, StorePeers, application, serve, url_of
 from streamwf.cli.targets import AnyWorkflow
@@ -51,7 +51,7 @@ async def in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> Asy
 
 
 @asynccontextmanager
-async def on_database(
+async def on_store(
     workflows: Sequence[AnyWorkflow], settings: Settings, url: str, setting: str
 ) -> AsyncIterator[Served]:
     """Raises what `open_stores` does."""
@@ -63,13 +63,12 @@ async def on_database(
 
     port = settings.web_port or free_port(settings.web_host)
     address = settings.advertise or url_of(settings.web_host, port)
-    async with open_stores(url, setting, settings.lease, address) as stores:
+    async with open_stores(url, setting, settings, address) as stores:
         host = StoredHost(
             *workflows,
             stores=stores,
             settings=settings,
             tracing=OpenTelemetry(SystemClock()),
-            shards=shards_of(url),
             failed=fail,
             address=address,
         )

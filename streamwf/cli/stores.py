@@ -1,33 +1,34 @@
-"""Commands on what lies in a database: `--store` in place of Kafka."""
+"""Commands on what lies in stores: `--store` in place of Kafka's own workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
-from streamwf.adapters.stores import MEMORY, open_stores, shards_of, store_of
+from streamwf.adapters.stores import MEMORY, open_stores, store_of
 from streamwf.errors import InvalidSettings
 from streamwf.settings import Settings
 from streamwf.stored import Stores
 
 
-class Opened(NamedTuple):
-    """The stores in a database. shards: of each workflow."""
-
-    stores: Stores
-    shards: int
-
-
 def in_store(settings: Settings) -> bool:
-    """Whether a command is for a database."""
-    return settings.store is not None
+    """Whether a command is for a store."""
+    return settings.store is not None or settings.log == "kafka"
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Opened]:
-    """Raises what `open_stores` does."""
+async def opened(workflow: str, settings: Settings) -> AsyncIterator[Stores]:
+    """The stores, to look at a workflow that is there. How many partitions its topics have is
+    theirs to say.
+
+    Raises what `open_stores` does, and WorkflowNotFound if it has no topics yet.
+    """
     url, setting = store_of(settings)
     if url == MEMORY:
         why = "what is in memory is gone with its process: give the URL of a database"
         raise InvalidSettings(mistakes=f"- {setting}: {why}")
-    async with open_stores(url, setting) as stores:
-        yield Opened(stores, shards_of(url))
+    if settings.log == "kafka":
+        from streamwf.adapters.kafka.topics import partitions_of
+
+        partitions = await partitions_of(workflow, settings)
+        settings = settings.model_copy(update={"partitions": partitions})
+    async with open_stores(url, setting, settings) as stores:
+        yield stores

@@ -9,7 +9,7 @@ from streamwf.cli import options
 from streamwf.cli.targets import load_workflows
 from streamwf.settings import load
 
-FLAGS = tuple(name for name in options.FLAGS if name not in ("adapters", "lease"))
+FLAGS = tuple(name for name in options.FLAGS if name not in ("adapters", "lease", "log"))
 
 
 @click.command()

@@ -15,14 +15,12 @@ import msgspec
 from streamwf.adapters.stores import open_stores
 from streamwf.ports import Outgoing
 from streamwf.record import Record
-from streamwf.stored import Stores, events_of
+from streamwf.stored import Stores
 from streamwf.stored_aside import rebuild, replay, verify
 from streamwf.stored_letters import DeadLetter, letters_of
 from tests.acceptance.hosts import AnyWorkflow, Letter
 from tests.acceptance.process_host import Processes, ProcessHost
 from tests.kafka.cluster import Worker
-
-SHARDS = 1
 
 
 class Stored(Processes):
@@ -69,14 +67,14 @@ class StoreHost(ProcessHost):
 
     async def _send(self, workflow: AnyWorkflow, records: list[Outgoing]) -> None:
         self.touch(workflow.name)
-        sender = await self._stores.streamer.sender(events_of(workflow.name))
+        sender = await self._stores.log.streamer.sender(workflow.name)
         try:
             await sender.send(records)
         finally:
             await sender.close()
 
     async def log(self, workflow: AnyWorkflow) -> list[bytes]:
-        return [value async for value in self._values(events_of(workflow.name))]
+        return [value async for value in self._values(workflow.name)]
 
     async def dead_letters(self, workflow: AnyWorkflow) -> list[Letter]:
         found = []
@@ -86,8 +84,8 @@ class StoreHost(ProcessHost):
         return found
 
     async def _values(self, stream: str) -> AsyncIterator[bytes]:
-        end = (await self._stores.streamer.ends(stream)).get(0, 0)
-        receiver = await self._stores.streamer.receiver(stream, "acceptance", since={})
+        end = (await self._stores.log.streamer.ends(stream)).get(0, 0)
+        receiver = await self._stores.log.streamer.receiver(stream, "acceptance", since={})
         try:
             position = 0
             while position < end:
@@ -100,19 +98,19 @@ class StoreHost(ProcessHost):
     async def rebuild(self, workflow: AnyWorkflow) -> None:
         await self.stop()
         await asyncio.to_thread(self._processes.stop)
-        await rebuild(workflow, self._stores, SHARDS, _no_matter)
+        await rebuild(workflow, self._stores, _no_matter)
         await self.start()
 
     async def verify(self) -> list[str]:
         found = []
         for workflow in self.touched:
-            verified = await verify(workflow, self._stores, SHARDS, _no_matter)
+            verified = await verify(workflow, self._stores, _no_matter)
             found += [f"{workflow.name}: {difference}" for difference in verified.differences]
         return found
 
     async def replay(self, workflow: AnyWorkflow, until: datetime) -> list[Record]:
         found: list[Record] = []
-        await replay(workflow, self._stores, SHARDS, until, _no_matter, found.append)
+        await replay(workflow, self._stores, until, _no_matter, found.append)
         return found
 
     def spread(self, name: str, count: int, *, together: bool = False) -> list[str]:

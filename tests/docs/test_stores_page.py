@@ -9,7 +9,6 @@ from sqlalchemy import inspect
 from streamwf import Settings, ports
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.stores import FILE, open_stores, store_of
-from streamwf.stored import events_of
 from streamwf.stored_letters import letters_of
 from streamwf.testing import contracts
 from tests.docs.readme import ROOT, blocks
@@ -31,8 +30,8 @@ def test_an_adapter_of_ones_own_is_held_to_its_contract(tmp_path: Path) -> None:
 
 async def test_the_tables_are_those_of_the_page(sqlite_url: str) -> None:
     async with open_stores(sqlite_url, "store") as stores:
-        for stream in (events_of("orders"), letters_of("orders")):
-            await (await stores.streamer.sender(stream)).close()
+        for stream in ("orders", letters_of("orders")):
+            await (await stores.log.streamer.sender(stream)).close()
     engine = create(sqlite_url, "store")
     async with engine.connect() as connection:
         there = await connection.run_sync(lambda known: inspect(known).get_table_names())

@@ -5,17 +5,20 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
-from streamwf.adapters.stores import open_stores, shards_of
+from streamwf.adapters.kafka.stored_log import topic_log
+from streamwf.adapters.stores import open_stores
 from streamwf.comparing import Verified
 from streamwf.events import TRIGGER, encode_event, request
 from streamwf.execute import SystemClock
 from streamwf.ports import Outgoing
-from streamwf.stored import events_of
+from streamwf.settings import Settings
 from streamwf.stored_aside import verify
+from streamwf.stored_log import StoredLog
 from tests.kafka.cluster import Worker, until
 from tests.kafka.flows import orders
 
@@ -23,11 +26,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Crowd:
-    """url: of the database."""
+    """url: of the store. environment: of all processes. settings: what says where the log is."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(
+        self, url: str, folder: Path, settings: Settings | None = None, **environment: str
+    ) -> None:
         self.url = url
         self.folder = folder
+        self.settings = settings
+        self.environment = environment
         self.processes: list[Worker] = []
 
     def process(self, name: str, **environment: str) -> Worker:
@@ -40,6 +47,7 @@ class Crowd:
                 "STREAMWF_LEASE": "3s",
                 "STEP_RECORD": str(self.folder / "steps"),
                 "PYTHONUNBUFFERED": "1",
+                **self.environment,
                 **environment,
             },
             [*command, "--port", "0", "--log-level", "info"],
@@ -86,24 +94,30 @@ class Crowd:
 
     async def produce(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Into the log past all checks."""
-        async with open_stores(self.url, "store") as stores:
-            sender = await stores.streamer.sender(events_of("orders"))
+        async with self._log() as log:
+            sender = await log.streamer.sender("orders")
             await sender.send([Outgoing(key, value) for key, value in records])
-            await sender.close()
+
+    @asynccontextmanager
+    async def _log(self) -> AsyncIterator[StoredLog]:
+        if self.settings is not None:
+            async with topic_log(self.settings) as log:
+                yield log
+        else:
+            async with open_stores(self.url, "store") as stores:
+                yield stores.log
 
     async def events(self) -> list[dict[str, object]]:
-        return [json.loads(value) async for value in self._values()]
-
-    async def _values(self) -> AsyncIterator[bytes]:
-        async with open_stores(self.url, "store") as stores:
-            end = (await stores.streamer.ends(events_of("orders"))).get(0, 0)
-            receiver = await stores.streamer.receiver(events_of("orders"), "crowd", since={})
-            position = 0
-            while position < end:
-                for _, record in await receiver.recv():
-                    yield record.value or b""
-                    position = record.offset + 1
-            await receiver.close()
+        found = []
+        async with self._log() as log:
+            ends = {at: end for at, end in (await log.streamer.ends("orders")).items() if end}
+            receiver = await log.streamer.receiver("orders", "crowd", since={}, only=[*ends])
+            position = dict.fromkeys(ends, 0)
+            while any(position[at] < end for at, end in ends.items()):
+                for at, record in await receiver.recv():
+                    found.append(json.loads(record.value or b""))
+                    position[at] = record.offset + 1
+        return found
 
     async def completed(self) -> int:
         ended = {e["runid"] for e in await self.events() if e.get("state") == "COMPLETED"}
@@ -116,8 +130,8 @@ class Crowd:
         await until(complete, f"{runs} runs complete", seconds)
 
     async def verify(self) -> Verified:
-        async with open_stores(self.url, "store") as stores:
-            return await verify(orders, stores, shards_of(self.url), lambda done, total: None)
+        async with open_stores(self.url, "store", self.settings) as stores:
+            return await verify(orders, stores, lambda done, total: None)
 
     async def nothing_lost_and_nothing_twice(self, runs: int) -> None:
         """Every run is complete, the rows are the fold of the log, no version folded twice."""

@@ -96,12 +96,13 @@ async def test_a_directory_has_one_process(tmp_path: Path) -> None:
     store = RocksStore(tmp_path, SETTING)
     await fill(store, run())
     code = f"""if True:
+        import asyncio
         from pathlib import Path
         from streamwf.adapters.rocksdb import RocksStore
-        from streamwf.errors import DataDirInUse
+        from streamwf.errors import StoreInUse
         try:
-            RocksStore(Path({str(tmp_path)!r}), "STREAMWF_DATA_DIR")
-        except DataDirInUse as error:
+            asyncio.run(RocksStore(Path({str(tmp_path)!r}), "STORE").latest("orders", "o-1"))
+        except StoreInUse as error:
             print(error)"""
     done = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
     told, _ = await done.communicate()

@@ -43,6 +43,7 @@ ORDER = [
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
+    {"stored_log"},
     {"following", "stored_shard"},
     {"looking", "changing", "roles"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},

@@ -94,7 +94,7 @@ def test_durations_as_people_write_them(
         ({"partitions": 0}, "partitions: Input should be greater than or equal to 1"),
         ({"partitions": "many"}, "partitions: Input should be a valid integer"),
         ({"app_id": "my app"}, "app_id: String should match pattern"),
-        ({"adapters": "paper"}, "adapters: Input should be 'memory', 'sqlite', 'sql' or 'kafka'"),
+        ({"adapters": "paper"}, "'memory', 'sqlite', 'sql', 'redis' or 'kafka'"),
         ({"log_level": "loud"}, "log_level: String should match pattern"),
         ({"web_port": 70_000}, "web_port: Input should be less than or equal to 65535"),
         ({"nonsense": 1}, "nonsense: Extra inputs are not permitted"),

@@ -210,6 +210,21 @@ class EventStreamerContract:
 
             assert len(await recv(receiver, 30)) == 30
 
+    async def test_only_some_partitions_are_followed(
+        self, open_streamer: OpenStreamer, stream: str
+    ) -> None:
+        async with open_streamer() as streamer:
+            await self._send_many(streamer, stream, 30)
+            received = await recv(await streamer.receiver(stream, "one"), 30)
+            wanted = max(item.partition for item in received)
+            there = [item for item in received if item.partition == wanted]
+            since = {wanted: there[1].record.offset}
+            some = await streamer.receiver(stream, "some", since=since, only=[wanted])
+            offsets = [item.record.offset for item in await recv(some, len(there) - 1)]
+            left = await some.lag()
+
+        assert (offsets, left) == ([item.record.offset for item in there[1:]], 0)
+
     async def test_since_the_ends_is_from_now_on(
         self, open_streamer: OpenStreamer, stream: str
     ) -> None:
