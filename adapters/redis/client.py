@@ -80,7 +80,7 @@ class Server:
         self._setting = setting
         where = pool.connection_kwargs
         address = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-        self._name = f"The Redis database {where.get('db', 0)} at {address}"
+        self.name = f"The Redis database {where.get('db', 0)} at {address}"
 
     @contextmanager
     def reached(self) -> Iterator[None]:
@@ -92,7 +92,7 @@ class Server:
             if kind is None:
                 raise
             cause = str(error).rstrip(".")
-            raise kind(store=self._name, cause=cause, setting=self._setting) from None
+            raise kind(store=self.name, cause=cause, setting=self._setting) from None
 
     async def ping(self) -> None:
         """Raises StoreUnreachable, with what is wrong."""

@@ -2,8 +2,8 @@
 
 A checkpoint is one script, so that nobody sees a part of it, and it reaches the disk as one. It is
 there when a call returns only if the server has `appendonly yes` and `appendfsync always`. With
-less a crash takes the last checkpoints, and what they were folded from is folded again: so the log
-has to be elsewhere, and the roles.
+less a crash takes the last checkpoints. Whoever stores the next one is told that they are gone, and
+folds anew what they were folded from: so the log has to be elsewhere.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from streamwf.adapters.redis.client import Server
 from streamwf.adapters.redis.scripts import OPEN, RECORDS, STORE
 from streamwf.agenda import entries
-from streamwf.errors import Fenced
+from streamwf.errors import Fenced, RowsLost
 from streamwf.ports import Change, Checkpoint, Due, RecordQuery, ShardId
 from streamwf.record import Record, decode_record, encode_record
 from streamwf.tables import queries, timers
@@ -26,6 +26,8 @@ logger = structlog.get_logger("streamwf.stores")
 #: How many rows are fetched at a time.
 _FETCHED = 250
 _INSTANT = 8
+#: Before every position.
+_NOTHING = -1
 _PREFIX = "streamwf"
 _WORKFLOWS = f"{_PREFIX}:workflows"
 _NEEDED = {"appendonly": "yes", "appendfsync": "always"}
@@ -45,6 +47,8 @@ class RedisStore:
         self._store = self._client.register_script(STORE)
         self._records = self._client.register_script(RECORDS)
         self._looked = False
+        # The last position that is there for certain, and the token that it was opened with.
+        self._there: dict[ShardId, tuple[int, int]] = {}
 
     # ---- rows
 
@@ -59,6 +63,7 @@ class RedisStore:
             found = await self._open(keys, [token, shard.number, shard.workflow])
         if found is None:
             raise Fenced(workflow=shard.workflow, shard=shard.number)
+        self._there[shard] = (token, _NOTHING if found[0] is None else int(found[0]))
         return None if found[0] is None else int(found[0])
 
     async def _look_at_durability(self) -> None:
@@ -89,12 +94,20 @@ class RedisStore:
         names = ("owner", "rows", "index", "due")
         keys = [_of(shard, name) for name in names]
         keys += [_of_workflow(shard.workflow, name) for name in ("runs", "created")]
-        values: list[bytes | str | int] = [token, shard.number, checkpoint.position]
+        opened, there = self._there.get(shard, (token, _NOTHING))
+        there = there if opened == token else _NOTHING
+        values: list[bytes | str | int] = [token, shard.number, checkpoint.position, there]
         for change in checkpoint.changes:
             values += _values(change)
         with self._server.reached():
-            if not await self._store(keys, values):
-                raise Fenced(workflow=shard.workflow, shard=shard.number)
+            became = await self._store(keys, values)
+        if became == b"fenced":
+            raise Fenced(workflow=shard.workflow, shard=shard.number)
+        if became == b"lost":
+            named = {"workflow": shard.workflow, "shard": shard.number}
+            raise RowsLost(store=self._server.name, **named)
+        if opened == token:
+            self._there[shard] = (token, checkpoint.position)
 
     async def lookup(self, workflow: str, run_id: str) -> Record | None:
         with self._server.reached():

@@ -1,6 +1,6 @@
 """What Redis does as one, in Lua. Of a workflow `w` and its shard `n` it has, under `streamwf:w:n`:
 
-`owner`  a hash: the token of the owner, and the position.
+`owner`  a hash: the token of the owner, the position, and with which token that was stored.
 `rows`   a hash from the key of a row to its record.
 `index`  a hash from the key of a row to what else says of it: four bytes of length, its run id, and
          the instants at which something of it is due.
@@ -30,19 +30,23 @@ redis.call('SADD', KEYS[3], ARGV[3])
 return {redis.call('HGET', KEYS[1], 'position')}
 """
 
-#: KEYS: owner, rows, index, due, runs, created. ARGV: token, number, position, and of each row its
-#: key, record or nothing, run id, when it was created, whether lists are of it, what is due of it.
+#: KEYS: owner, rows, index, due, runs, created. ARGV: token, number, position, that of the last
+#: checkpoint which its sender knows to be there, and of each row its key, record or nothing, run id,
+#: when it was created, whether lists are of it, what is due of it. Gives what became of it.
 STORE = """
-local token = redis.call('HGET', KEYS[1], 'token')
-if not token or tonumber(token) > tonumber(ARGV[1]) then
-  return 0
+local owner = redis.call('HMGET', KEYS[1], 'token', 'position', 'by')
+local token, position = tonumber(owner[1]), tonumber(owner[2] or '-1')
+if token and token > tonumber(ARGV[1]) then
+  return 'fenced'
+end
+if not token or position < tonumber(ARGV[4]) then
+  return 'lost'
 end
 -- One that its sender has given up may come after those that were stored since.
-local position = redis.call('HGET', KEYS[1], 'position')
-if position and tonumber(position) > tonumber(ARGV[3]) then
-  return 1
+if owner[3] == ARGV[1] and position > tonumber(ARGV[3]) then
+  return 'stored'
 end
-for i = 4, #ARGV, 6 do
+for i = 5, #ARGV, 6 do
   local key, known = ARGV[i], redis.call('HGET', KEYS[3], ARGV[i])
   if known then
     local size = struct.unpack('>I4', known)
@@ -73,8 +77,8 @@ for i = 4, #ARGV, 6 do
     end
   end
 end
-redis.call('HSET', KEYS[1], 'position', ARGV[3])
-return 1
+redis.call('HSET', KEYS[1], 'position', ARGV[3], 'by', ARGV[1])
+return 'stored'
 """
 
 #: KEYS: runs. ARGV: what the names of shards begin with, and run ids. Gives a record for each.

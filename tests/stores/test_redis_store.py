@@ -11,6 +11,7 @@ from streamwf.adapters.redis.records import RedisStore
 from streamwf.errors import (
     Fenced,
     InvalidSettings,
+    RowsLost,
     StoreDenied,
     StoreFull,
     StoreNotFound,
@@ -171,6 +172,22 @@ async def test_all_is_there_after_a_crash() -> None:
         assert len(rows) == 50
         with pytest.raises(Fenced):
             await store.open(SHARD, 0)
+        await server.close()
+
+
+async def test_nothing_is_stored_on_top_of_what_a_crash_has_taken() -> None:
+    with Redis("--appendonly", "no", "--save", "") as redis:
+        server, store = await opened(redis)
+        await asyncio.to_thread(redis.kill)
+        await asyncio.to_thread(redis.start)
+        late = Checkpoint([new(run("o-2"))], 2)
+        with pytest.raises(RowsLost, match="orders"):
+            await store.store(SHARD, late, 1)
+
+        assert await rows_of(store) == {}
+        assert await store.open(SHARD, 1) is None
+        await store.store(SHARD, late, 1)
+        assert set(await rows_of(store)) == {"o-2"}
         await server.close()
 
 

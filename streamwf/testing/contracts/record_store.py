@@ -227,6 +227,16 @@ class RecordStoreContract(RecordListsContract):
 
         assert await store.open(SHARD, 1) == 1
 
+    async def test_a_new_owner_may_begin_anew(self, store: RecordStore) -> None:
+        # As after the log was made anew: the rows are to fit it, however short it is.
+        await store.open(SHARD, 1)
+        await store.store(SHARD, Checkpoint([new(run())], 10), 1)
+        await store.open(SHARD, 2)
+        await store.store(SHARD, Checkpoint([Change("o-1", run(), None)], 3), 2)
+
+        assert await store.open(SHARD, None) == 3
+        assert await rows_of(store) == {}
+
     async def test_nothing_is_stored_by_another_once_it_is_opened(self, store: RecordStore) -> None:
         await store.open(SHARD, 1)
         stored = 0
