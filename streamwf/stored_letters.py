@@ -57,7 +57,7 @@ def encoded(letter: Letter) -> Outgoing:
 
 
 class StoredLetters:
-    """Implements `streamwf.ports.LetterLog`. sender: that of a stream."""
+    """Implements `streamwf.ports.LetterLog`. sender: to the letters of a workflow."""
 
     def __init__(self, streamer: EventStreamer, sender: Callable[[str], EventSender]) -> None:
         self._streamer = streamer
@@ -87,7 +87,7 @@ class StoredLetters:
         return _filed(partition, found[0]) if found else None
 
     async def settle(self, workflow: str, letter: Letter) -> None:
-        await self._sender(letters_of(workflow)).send([encoded(letter)])
+        await self._sender(workflow).send([encoded(letter)])
 
 
 def _filed(partition: int, record: LogRecord) -> Filed:

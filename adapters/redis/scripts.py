@@ -31,8 +31,8 @@ return {redis.call('HGET', KEYS[1], 'position')}
 """
 
 #: KEYS: owner, rows, index, due, runs, created. ARGV: token, number, position, that of the last
-#: checkpoint which its sender knows to be there, and of each row its key, record or nothing, run id,
-#: when it was created, whether lists are of it, what is due of it. Gives what became of it.
+#: checkpoint which its sender knows to be there; and of each row its key, record or nothing, run
+#: id, when it was created, whether lists are of it, what is due of it. Gives what became of it.
 STORE = """
 local owner = redis.call('HMGET', KEYS[1], 'token', 'position', 'by')
 local token, position = tonumber(owner[1]), tonumber(owner[2] or '-1')
