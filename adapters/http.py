@@ -53,6 +53,7 @@ from streamwf.views import (
     Steering,
     Trigger,
     View,
+    Workflows,
     WorkflowView,
 )
 
@@ -93,6 +94,9 @@ class HttpGateway:
 
     async def close(self) -> None:
         await self._line.close()
+
+    async def workflows(self) -> Workflows:
+        return await self._ask(Workflows, "GET", "workflows")
 
     async def describe(self, name: str) -> WorkflowView:
         return await self._ask(WorkflowView, "GET", f"workflows/{_quoted(name)}")

@@ -1,5 +1,6 @@
 """streamwf: an event-sourced workflow engine on Kafka."""
 
+from .blocking import SyncClient
 from .client import Client
 from .definition import Run, Workflow
 from .embedded import embedded
@@ -30,6 +31,7 @@ __all__ = [
     "Skip",
     "State",
     "StreamwfError",
+    "SyncClient",
     "Workflow",
     "embedded",
 ]

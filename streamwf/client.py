@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import uuid4
 
+from .bounded import Bounded
 from .callback_views import CallbackView
 from .connector_client import ConnectorClient
 from .definition import Workflow
@@ -36,8 +37,13 @@ from .views import (
     Query,
     Roles,
     RunView,
+    Workflows,
     WorkflowView,
 )
+
+if TYPE_CHECKING:
+    from .blocking import SyncClient
+    from .settings import Settings
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -67,6 +73,40 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient):
         from .adapters.http import HttpGateway
 
         return cls(HttpGateway(url))
+
+    @classmethod
+    def over_kafka(
+        cls, brokers: str, *workflows: Workflow[Any, Any], settings: "Settings | None" = None
+    ) -> "Client":
+        """A client that appends to the topics of these workflows, and needs no worker.
+
+        It can trigger, and call back. What it asks is checked by the definition here, and judged
+        by the workers later; what they refuse goes to the dead letters. All else raises
+        NotOverKafka. settings: the rest of them; those of the environment, unless given.
+
+        Each call raises BrokerUnreachable, and WorkflowNotFound if there is no topic yet.
+        """
+        from .adapters.kafka.gateway import KafkaGateway
+        from .settings import load
+
+        chosen = (settings or load()).model_copy(update={"brokers": brokers})
+        return cls(cast("Gateway", KafkaGateway(workflows, chosen)))
+
+    def within(self, timeout: timedelta) -> "Client":
+        """The same client; each of its calls raises DeadlineExceeded if it takes longer.
+
+        What was asked may happen all the same. `await_` has a timeout of its own.
+        """
+        gateway = self._gateway.gateway if isinstance(self._gateway, Bounded) else self._gateway
+        client = Client(cast("Gateway", Bounded(gateway, timeout)))
+        client._requested = self._requested
+        return client
+
+    def sync(self) -> "SyncClient":
+        """The same for code that can't await. It is to be used by that alone from now on."""
+        from .blocking import Loop, SyncClient
+
+        return SyncClient(self, Loop())
 
     async def __aenter__(self) -> "Client":
         return self
@@ -258,6 +298,10 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient):
     async def roles(self) -> Roles:
         """What the workers do in each shard, and whether they are at it."""
         return await self._gateway.roles()
+
+    async def workflows(self) -> Workflows:
+        """Every workflow, with how many runs are where."""
+        return await self._gateway.workflows()
 
     async def describe(self, workflow: str) -> WorkflowView:
         """Raises WorkflowNotFound."""

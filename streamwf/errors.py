@@ -338,6 +338,16 @@ class WorkerUnreachable(StreamwfError):
     another with --url. ({cause})"""
 
 
+class ClientClosed(StreamwfError):
+    """The client is closed, or was made in the process that this one was forked from. Make one
+    where it is used."""
+
+
+class NotOverKafka(StreamwfError):
+    """Nobody answers {what!r} on Kafka, where workers judge later what is asked. Ask a worker, with
+    Client.over_http."""
+
+
 class WorkerFailed(StreamwfError):
     """The worker at {url} could not answer: {cause}"""
 

@@ -20,12 +20,15 @@ from .views import (
     Roles,
     RunView,
     Trigger,
+    Workflows,
     WorkflowView,
 )
 
 
 class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, Protocol):
     """What a client speaks through. Each call raises what the operation of that name does."""
+
+    async def workflows(self) -> Workflows: ...
 
     async def describe(self, name: str) -> WorkflowView: ...
 
@@ -64,6 +67,10 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters):
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
+
+    async def workflows(self) -> Workflows:
+        names = sorted(self._operations.host.workflows)
+        return Workflows(workflows=[self._operations.describe(name) for name in names])
 
     async def describe(self, name: str) -> WorkflowView:
         return self._operations.describe(name)

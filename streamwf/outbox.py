@@ -25,6 +25,7 @@ from .requesting import (
 )
 from .settings import load
 from .vault import room
+from .views import Trigger
 
 if TYPE_CHECKING:
     from .adapters.sql.transactions import SyncTransaction, Transaction
@@ -67,7 +68,8 @@ class Outbox:
         """
         from .adapters.sql.transactions import write
 
-        event = self._trigger(workflow, foreign_id, object, at, start_at, key)
+        asked = trigger_request(workflow, foreign_id, object, at, start_at, key)
+        event = unheard_trigger(workflow, asked, self._limit)
         await write(connection, event, workflow.name)
         return event.runid
 
@@ -85,7 +87,8 @@ class Outbox:
         """The same where nothing can be awaited."""
         from .adapters.sql.transactions import write_sync
 
-        event = self._trigger(workflow, foreign_id, object, at, start_at, key)
+        asked = trigger_request(workflow, foreign_id, object, at, start_at, key)
+        event = unheard_trigger(workflow, asked, self._limit)
         write_sync(connection, event, workflow.name)
         return event.runid
 
@@ -113,7 +116,8 @@ class Outbox:
         from .adapters.sql.transactions import write
 
         asked = callback_request(name, payload, foreign_id, run_id, correlation, key, wait_for)
-        await write(connection, self._callback(workflow, asked), workflow.name)
+        event = unheard_callback(workflow, asked, self._limit)
+        await write(connection, event, workflow.name)
 
     def callback_sync(
         self,
@@ -132,52 +136,52 @@ class Outbox:
         from .adapters.sql.transactions import write_sync
 
         asked = callback_request(name, payload, foreign_id, run_id, correlation, key, wait_for)
-        write_sync(connection, self._callback(workflow, asked), workflow.name)
+        write_sync(connection, unheard_callback(workflow, asked, self._limit), workflow.name)
 
-    # ---- the events
 
-    def _trigger(
-        self,
-        workflow: Workflow[ObjectT, StatusT],
-        foreign_id: str,
-        object: ObjectT,
-        at: StatusT | None,
-        start_at: datetime | None,
-        key: str | None,
-    ) -> Event:
-        asked = trigger_request(workflow, foreign_id, object, at, start_at, key)
-        return trigger_event(
-            workflow,
-            asked,
-            datetime.now(UTC),
-            event_id=str(uuid.uuid4()),
-            run_id=run_id_of(workflow.name, asked),
-            limit=self._most(workflow),
-            unheard=True,
-        )
+# ---- the events of those who hear nothing later
 
-    def _callback(self, workflow: Workflow[Any, Any], asked: CallbackRequest) -> Event:
-        kind = ""
-        if asked.foreign_id is None:
-            if asked.correlation is None:
-                why = "nobody looks it up before the commit: give it with the run_id"
-                raise InvalidQuery("foreign_id", why)
-            kind = CORRELATION
-            subject = correlation_subject(workflow, asked)
-            asked = asked.model_copy(update={"foreign_id": subject})
-        event = callback_event(
-            workflow,
-            asked,
-            datetime.now(UTC),
-            event_id=str(uuid.uuid4()),
-            limit=self._most(workflow),
-            kind=kind,
-            unheard=True,
-        )
-        # Whoever asks hears nothing of it later.
-        check_payload(workflow, asked.name, payload_of(event))
-        return event
 
-    def _most(self, workflow: Workflow[Any, Any]) -> int:
-        """Bytes of an event. The relay seals those of a workflow that encrypts."""
-        return room(self._limit) if workflow.encrypt else self._limit
+def unheard_trigger(workflow: Workflow[Any, Any], asked: Trigger, limit: int) -> Event:
+    """A trigger that nobody waits for: if it is refused, it goes to the dead letters.
+
+    limit: the most bytes of a record. Raises what `trigger_event` does.
+    """
+    return trigger_event(
+        workflow,
+        asked,
+        datetime.now(UTC),
+        event_id=str(uuid.uuid4()),
+        run_id=run_id_of(workflow.name, asked),
+        limit=_most(workflow, limit),
+        unheard=True,
+    )
+
+
+def unheard_callback(workflow: Workflow[Any, Any], asked: CallbackRequest, limit: int) -> Event:
+    """The same of a callback. Raises what `callback_event` and `check_payload` do."""
+    kind = ""
+    if asked.foreign_id is None:
+        if asked.correlation is None:
+            why = "nobody looks it up here: give it with the run_id"
+            raise InvalidQuery("foreign_id", why)
+        kind = CORRELATION
+        subject = correlation_subject(workflow, asked)
+        asked = asked.model_copy(update={"foreign_id": subject})
+    event = callback_event(
+        workflow,
+        asked,
+        datetime.now(UTC),
+        event_id=str(uuid.uuid4()),
+        limit=_most(workflow, limit),
+        kind=kind,
+        unheard=True,
+    )
+    # Whoever asks hears nothing of it later.
+    check_payload(workflow, asked.name, payload_of(event))
+    return event
+
+
+def _most(workflow: Workflow[Any, Any], limit: int) -> int:
+    """Bytes of an event in plain: who brings it to the log of a workflow that encrypts seals it."""
+    return room(limit) if workflow.encrypt else limit

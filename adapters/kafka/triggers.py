@@ -41,7 +41,7 @@ async def append_triggers(
     await to.start()
     try:
         done = 0
-        async with _vault(workflow, settings) as vault:
+        async with vault_of(workflow, settings) as vault:
             left = iter(triggers)
             while pile := [_event(workflow, each) for each in itertools.islice(left, PILE)]:
                 if vault is not None:
@@ -55,7 +55,7 @@ async def append_triggers(
 
 
 @asynccontextmanager
-async def _vault(workflow: str, settings: Settings) -> AsyncIterator[Vault | None]:
+async def vault_of(workflow: str, settings: Settings) -> AsyncIterator[Vault | None]:
     """That of a workflow with keys on Kafka; None for one that does not encrypt."""
     if not await encrypts(workflow, settings):
         yield None

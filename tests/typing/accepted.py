@@ -24,11 +24,13 @@ from streamwf import (
     RunInfo,
     Skip,
     State,
+    SyncClient,
     Workflow,
     embedded,
 )
 from streamwf.adapters.kafka import KafkaTopic
 from streamwf.adapters.sql.transactions import AsyncpgConnection
+from streamwf.blocking import SyncHandle
 from streamwf.callback_views import CallbackView
 from streamwf.client import Handle
 from streamwf.connector_views import ConnectorView
@@ -248,6 +250,30 @@ async def used(client: Client) -> None:
     assert_type(await client.count(Filter(status=["PICKED"])), int)
     async for part in client.bulk("pause", Query(prefix="o-"), "stop"):
         assert_type(part.refused, list[Refusal])
+
+
+def used_without_await(client: SyncClient) -> None:
+    assert_type(Client.over_http("http://a").sync(), SyncClient)
+    assert_type(Client.over_kafka("a:9092", orders, texts).sync().within(timedelta(1)), SyncClient)
+    run_id = client.trigger(orders, "o-1", Order(n=1), at=Status.PICKED, wait=True)
+    assert_type(run_id, str)
+    assert_type(client.get(orders, run_id), RunInfo[Order, Status])
+    assert_type(client.get(orders, run_id=run_id).object, Order)
+    assert_type(client.latest(texts, "t-1"), RunInfo[Plain, Text] | None)
+    assert_type(client.await_(orders, run_id, Status.DONE).status, Status)
+    for run in client.list(orders, status=Status.PICKED):
+        assert_type(run, RunInfo[Order, Status])
+    for part in client.bulk("pause", Query(prefix="o-"), "stop"):
+        assert_type(part.refused, list[Refusal])
+    assert_type(client.count(Filter(status=["PICKED"])), int)
+    assert_type(client.schedules(orders), list[ScheduleView])
+    handle = client.run(orders, "o-1")
+    assert_type(handle, SyncHandle[Order, Status])
+    assert_type(handle.get().object, Order)
+    assert_type(handle.await_(Status.DONE, timeout=timedelta(seconds=1)).status, Status)
+    assert_type(handle.callback("decide", {"yes": True}), CallbackView)
+    with client as same:
+        assert_type(same, SyncClient)
 
 
 async def committed(

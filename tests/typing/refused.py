@@ -8,7 +8,7 @@ import psycopg
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from streamwf import Client, Outbox, Run, Workflow
+from streamwf import Client, Outbox, Run, SyncClient, Workflow
 from streamwf.adapters.kafka import KafkaTopic
 from streamwf.sources import Message, Start
 from streamwf.testing import Engine, build_run
@@ -227,6 +227,16 @@ async def misused(client: Client) -> None:
     client.list(orders, order="size")  # type: ignore[arg-type]
     client.bulk("explode", Filter())  # type: ignore[arg-type]
     client.bulk("pause", orders)  # type: ignore[arg-type]
+
+
+def misused_without_await(client: SyncClient) -> None:
+    client.trigger(orders, "o-1", Other())  # type: ignore[misc]
+    client.trigger(orders, "o-1")  # type: ignore[call-arg]
+    client.await_(orders, "run", Foreign.DONE)  # type: ignore[misc]
+    client.list(orders, status=Foreign.DONE)  # type: ignore[misc]
+    print(client.get(orders, "run").object.nope)  # type: ignore[attr-defined]
+    print(client.run(orders, "o-1").get().object.nope)  # type: ignore[attr-defined]
+    client.run(orders, "o-1").await_(Foreign.DONE)  # type: ignore[arg-type]
 
 
 async def commits_what_can_not_be(
