@@ -34,10 +34,10 @@ bench: $(READY) ## Measure throughput on a real broker
 
 features: $(READY) ## Run the acceptance suite on both hosts and write down its results
 	$(BIN)/python -m pytest tests/acceptance --results docs/features.json $(ARGS)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 docs: $(READY) ## Write the generated parts of the documentation anew
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 clean: ## Delete the virtual environment and what builds and tools left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

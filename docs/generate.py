@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from docs.commands import cli
 from streamwf.adapters.described import METRICS
 from streamwf.cli.options import told as told_default
 from streamwf.record import LIVE, TRANSITIONS, State
@@ -96,6 +97,7 @@ def metrics() -> str:
 
 
 PAGES = {
+    "cli.md": cli,
     "features.md": features,
     "life-cycle.md": life_cycle,
     "metrics.md": metrics,

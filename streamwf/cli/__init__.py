@@ -1,39 +1,57 @@
 """The command line: one file for each command or group of commands."""
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from streamwf.cli.callback import callback
-from streamwf.cli.check import check
-from streamwf.cli.connectors import connectors
-from streamwf.cli.dead_letters import dead_letters
-from streamwf.cli.dev import dev
-from streamwf.cli.graph import graph
-from streamwf.cli.log import rebuild, verify
-from streamwf.cli.project import project
-from streamwf.cli.relay import relay
-from streamwf.cli.replay import replay
-from streamwf.cli.roles import roles
-from streamwf.cli.runs import runs
-from streamwf.cli.schedules import schedules
-from streamwf.cli.trigger import trigger
-from streamwf.cli.worker import worker
 from streamwf.errors import StreamwfError
 
-EXIT_CODES = """\b
-Exit codes:
-  0    done
-  1    refused or failed; the reason is on stderr
-  2    the command line itself is wrong
-  130  interrupted (`dev`, `worker` and `relay` end with 0)
-"""
+#: The commands, and the module of each, which is imported when it is needed.
+COMMANDS = {
+    "dev": "dev",
+    "worker": "worker",
+    "relay": "relay",
+    "trigger": "trigger",
+    "callback": "callback",
+    "runs": "runs",
+    "roles": "roles",
+    "schedules": "schedules",
+    "connectors": "connectors",
+    "dead-letters": "dead_letters",
+    "check": "check",
+    "rebuild": "log",
+    "replay": "replay",
+    "verify": "log",
+    "project": "project",
+    "graph": "graph",
+    "completion": "completion",
+}
+
+EXIT_CODES = {
+    0: "done",
+    1: "refused or failed; the reason is on stderr",
+    2: "the command line itself is wrong",
+    130: "interrupted (`dev`, `worker`, `relay`, `project` and `runs watch` end with 0)",
+}
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<5}{said}" for code, said in EXIT_CODES.items())
 
 
 class _Commands(click.Group):
     """Tells people what went wrong; a traceback is for `--debug` only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"streamwf.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -48,16 +66,9 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(version("streamwf"), prog_name="streamwf")
 def main(debug: bool) -> None:
     """Run workflows on Kafka, on a database or in memory, start runs, and look at them."""
-
-
-for command in (
-    *(dev, worker, relay, trigger, callback, runs, roles, schedules),
-    *(connectors, dead_letters, check, rebuild, replay, verify, project, graph),
-):
-    main.add_command(command)

@@ -11,6 +11,7 @@ from streamwf.cli import options
 from streamwf.cli.filters import filters, read
 from streamwf.cli.interrupt import ctrl_c
 from streamwf.cli.output import Report, progress_bar, say, write, write_json
+from streamwf.cli.shapes import Tallied
 from streamwf.client import Client
 from streamwf.errors import StreamwfError
 from streamwf.views import Action, Filter, Refusal
@@ -44,7 +45,7 @@ class Tally:
 @filters
 @click.option("--reason", default="", help="Kept on each run.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask first.")
-@options.as_json
+@options.as_json(Tallied)
 @options.url
 def bulk(action: Action, reason: str, yes: bool, as_json: bool, url: str, **given: Any) -> None:
     """Do the same to all runs that fit, after saying how many they are.
@@ -101,12 +102,12 @@ async def _steer(
 def _tell(tally: Tally, as_json: bool) -> None:
     if as_json:
         write_json(
-            {
-                "matched": tally.matched,
-                "changed": tally.changed,
-                "refused": [refusal.model_dump() for refusal in tally.refused],
-                "stopped": tally.stopped,
-            }
+            Tallied(
+                matched=tally.matched,
+                changed=tally.changed,
+                refused=tally.refused,
+                stopped=tally.stopped,
+            )
         )
         return
     for refusal in tally.refused[:SHOWN]:

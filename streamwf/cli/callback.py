@@ -13,7 +13,7 @@ from streamwf.cli.runs import ask
 
 
 @click.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("name")
 @click.option("--foreign-id", help="Of the run; its latest one.")
 @click.option("--run-id", help="Of the run, instead.")
@@ -27,7 +27,7 @@ from streamwf.cli.runs import ask
     default=0,
     help="Seconds that it may wait until it is wanted.",
 )
-@options.as_json
+@options.as_json(CallbackView)
 @options.url
 def callback(
     workflow: str,

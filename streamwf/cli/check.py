@@ -13,6 +13,7 @@ from streamwf.cli import options
 from streamwf.cli.exported import Export, Unread, record_of
 from streamwf.cli.output import Report, progress_bar, say, write, write_json, write_table
 from streamwf.cli.runs import ask
+from streamwf.cli.shapes import CheckedRuns, Sound
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.compatibility import problems
 from streamwf.record import LIVE, Record
@@ -95,7 +96,7 @@ class Checked:
 @click.command()
 @options.targets
 @click.option("--against", metavar="WHERE", help="Where live runs are: see above.")
-@options.as_json
+@options.as_json(Sound, CheckedRuns)
 @options.settings(*options.TOPICS)
 def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags: Any) -> None:
     """Check definitions; with --against, whether the runs in progress can go on by them.
@@ -194,25 +195,24 @@ async def _in_pages(gateway: HttpGateway, checked: Checked, progress: Report) ->
 
 def _tell_sound(workflow: AnyWorkflow, as_json: bool) -> None:
     if as_json:
-        write_json({"workflow": workflow.name, "definition": workflow.definition})
+        write_json(Sound(workflow=workflow.name, definition=workflow.definition))
     else:
         write(f"{workflow.name}: sound, definition {workflow.definition}")
 
 
 def _tell_json(checked: Checked) -> None:
-    write_json(
-        {
-            "workflow": checked.workflow.name,
-            "definition": checked.workflow.definition,
-            "live": checked.live,
-            "blocked": checked.blocked,
-            "problems": [
-                {**what._asdict(), "count": many.count, "runs": [r._asdict() for r in many.runs]}
-                for what, many in checked.sorted()
-            ],
-            "unread": [{"line": unread.line, "why": unread.why} for unread in checked.unread],
-        }
-    )
+    told = {
+        "workflow": checked.workflow.name,
+        "definition": checked.workflow.definition,
+        "live": checked.live,
+        "blocked": checked.blocked,
+        "problems": [
+            {**what._asdict(), "count": many.count, "runs": [r._asdict() for r in many.runs]}
+            for what, many in checked.sorted()
+        ],
+        "unread": [{"line": unread.line, "why": unread.why} for unread in checked.unread],
+    }
+    write_json(CheckedRuns.model_validate(told))
 
 
 def _tell(checked: Checked) -> None:

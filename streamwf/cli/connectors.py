@@ -7,9 +7,14 @@ import click
 from streamwf.cli import options
 from streamwf.cli.output import instant, say, why, write, write_json, write_table
 from streamwf.cli.runs import ask
-from streamwf.connector_views import ConnectorAction, ConnectorRun, ConnectorView, PartitionView
+from streamwf.connector_views import (
+    ConnectorAction,
+    ConnectorRun,
+    Connectors,
+    ConnectorView,
+    PartitionView,
+)
 
-workflow = click.argument("workflow")
 name = click.argument("name")
 
 
@@ -19,8 +24,8 @@ def connectors() -> None:
 
 
 @connectors.command("list")
-@workflow
-@options.as_json
+@options.workflow
+@options.as_json(Connectors)
 @options.url
 def list_connectors(workflow: str, as_json: bool, url: str) -> None:
     """List the connectors of a workflow, with each partition that they read."""
@@ -77,10 +82,10 @@ def _run(run: ConnectorRun | None) -> tuple[str, str, str]:
 
 
 def _steering(action: ConnectorAction, help: str) -> click.Command:
-    @workflow
+    @options.workflow
     @name
     @click.option("--reason", default="", help="Kept on its runs.")
-    @options.as_json
+    @options.as_json(ConnectorView)
     @options.url
     def steer(workflow: str, name: str, reason: str, as_json: bool, url: str) -> None:
         view = ask(url, lambda gateway: gateway.steer_connector(workflow, name, action, reason))

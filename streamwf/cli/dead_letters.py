@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from streamwf.cli import options
-from streamwf.cli.output import instant, say, write, write_json, write_table
+from streamwf.cli.output import instant, say, write, write_json, write_json_line, write_table
 from streamwf.cli.runs import ask
 from streamwf.gateway import Gateway
 from streamwf.letter_views import (
@@ -35,7 +35,7 @@ def dead_letters() -> None:
     help="Letters a page.",
 )
 @click.option("--cursor", help="Where to begin: as the page before said.")
-@options.as_json
+@options.as_json(Letters)
 @options.url
 def list_letters(
     workflow: str | None, limit: int, cursor: str | None, as_json: bool, url: str
@@ -62,7 +62,7 @@ def _from(letter: LetterView) -> str:
 
 @dead_letters.command()
 @click.argument("id")
-@options.as_json
+@options.as_json(LetterView)
 @options.url
 def show(id: str, as_json: bool, url: str) -> None:
     """Show a letter with all that it says."""
@@ -83,12 +83,12 @@ async def _settled(id: str, action: LetterAction, reason: str, gateway: Gateway)
 def _settling(action: LetterAction, done: str, help: str) -> click.Command:
     @ids
     @click.option("--reason", default="", help="Kept beside the letter.")
-    @options.as_json
+    @options.as_json(Settled, lines=True)
     @options.url
     def settle(ids: tuple[str, ...], reason: str, as_json: bool, url: str) -> None:
         for id in ids:
             settled = ask(url, partial(_settled, id, action, reason))
-            write_json(settled) if as_json else write(f"{settled.id} is {done}")
+            write_json_line(settled) if as_json else write(f"{settled.id} is {done}")
 
     return click.command(action, help=help)(settle)
 

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from streamwf.cli import completing
 from streamwf.errors import InvalidQuery
 from streamwf.record import State
 from streamwf.views import Request
@@ -15,12 +16,22 @@ RequestT = TypeVar("RequestT", bound=Request)
 _INSTANT = "an instant as ISO 8601 with a time zone"
 
 
+workflow = click.option(
+    "--workflow", "-w", shell_complete=completing.workflows, help="Only of this workflow."
+)
+
+
 def filters(function: Function) -> Function:
     """What each gives is a field of a filter; not given, it is None or empty."""
     for option in reversed(
         [
-            click.option("--workflow", "-w", help="Only of this workflow."),
-            click.option("--status", multiple=True, help="Only at this status; may be repeated."),
+            workflow,
+            click.option(
+                "--status",
+                multiple=True,
+                shell_complete=completing.statuses,
+                help="Only at this status; may be repeated.",
+            ),
             click.option(
                 "--state",
                 multiple=True,

@@ -4,6 +4,9 @@ from typing import cast, get_args
 
 import click
 
+from streamwf.cli import options
+from streamwf.cli.output import write_json
+from streamwf.cli.shapes import Diagram
 from streamwf.cli.targets import load_workflow
 from streamwf.graph import Direction
 
@@ -13,6 +16,12 @@ from streamwf.graph import Direction
 @click.option(
     "--direction", type=click.Choice(get_args(Direction)), default="TB", show_default=True
 )
-def graph(target: str, direction: str) -> None:
+@options.as_json(Diagram)
+def graph(target: str, direction: str, as_json: bool) -> None:
     """Write the state diagram of a workflow as mermaid text."""
-    click.echo(load_workflow(target).mermaid(cast(Direction, direction)), nl=False)
+    workflow = load_workflow(target)
+    text = workflow.mermaid(cast(Direction, direction))
+    if as_json:
+        write_json(Diagram(workflow=workflow.name, mermaid=text))
+    else:
+        click.echo(text, nl=False)

@@ -12,6 +12,7 @@ from streamwf import stored_aside
 from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.output import progress_bar, write, write_json
+from streamwf.cli.shapes import RebuiltTables, VerifiedTables
 from streamwf.cli.stores import in_store, opened
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.comparing import Difference, Rebuilt, Verified
@@ -36,13 +37,13 @@ class Work(Protocol[Outcome]):
 
 @click.command()
 @options.targets
-@options.as_json
+@options.as_json(RebuiltTables)
 @options.settings(*FLAGS)
 def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Make the tables anew from the log. No step runs. The workers have to be stopped."""
     for workflow, done in _each(targets, flags, "rebuilding", _rebuild):
         if as_json:
-            write_json({"workflow": workflow.name, **asdict(done)})
+            write_json(RebuiltTables(workflow=workflow.name, **asdict(done)))
         else:
             write(
                 f"{workflow.name}: {done.events:,} events folded into {done.runs:,} runs"
@@ -52,7 +53,7 @@ def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
 
 @click.command()
 @options.targets
-@options.as_json
+@options.as_json(VerifiedTables)
 @options.settings(*FLAGS)
 def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Fold the log aside and compare it with the tables. Workers may go on meanwhile.
@@ -65,7 +66,7 @@ def verify(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
         shown = [_shown(workflow, difference) for difference in found.differences]
         if as_json:
             told = {**asdict(found), "differences": [asdict(each) for each in shown]}
-            write_json({"workflow": workflow.name, **told})
+            write_json(VerifiedTables(workflow=workflow.name, **told))
         else:
             _tell(workflow.name, found, shown)
     if differ:

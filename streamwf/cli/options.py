@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic import SecretStr
 
+from streamwf.cli import completing
 from streamwf.settings import KafkaSecurity, Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -19,7 +20,23 @@ LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 targets = click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+#: The name of a workflow that a worker runs.
+workflow = click.argument("workflow", shell_complete=completing.workflows)
+
+
+class JsonOption(click.Option):
+    """`--json`. shapes: what is written then, one of these. lines: one after the other."""
+
+    shapes: tuple[type, ...] = ()
+    lines: bool = False
+
+
+def as_json(*shapes: type, lines: bool = False) -> Callable[[Function], Function]:
+    """`--json`, which writes one of these; or a line of JSON for each, as they come."""
+    kind = type("JsonOption", (JsonOption,), {"shapes": shapes, "lines": lines})
+    said = "Write lines of JSON." if lines else "Write JSON."
+    return click.option("--json", "as_json", is_flag=True, cls=kind, help=said)
+
 
 url = click.option(
     "--url",

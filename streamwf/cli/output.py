@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import click
 from pydantic import BaseModel
@@ -19,11 +19,24 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from streamwf.connector_views import ConnectorRun
 from streamwf.events import CALLBACK
+from streamwf.record import State
 from streamwf.schedule_views import ScheduleView
 from streamwf.views import EventView, RunView
+
+#: What stands out where there are colours: what has to be looked at, and what goes well.
+STYLES = {
+    State.PAUSED: "yellow",
+    State.CANCELLED: "red",
+    State.COMPLETED: "green",
+    State.RUNNING: "cyan",
+    "stopped": "red",
+    "error": "red",
+    "warning": "yellow",
+}
 
 #: Wide enough that nothing is cut where there is no terminal.
 UNWRAPPED = 10_000
@@ -54,21 +67,52 @@ def say(text: str) -> None:
     click.echo(clean(text), err=True)
 
 
-def write_json(value: BaseModel | dict[str, Any]) -> None:
+def write_json(value: BaseModel) -> None:
     """A document for programs."""
-    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    click.echo(json.dumps(plain, indent=2))
+    click.echo(json.dumps(value.model_dump(mode="json"), indent=2))
+
+
+def write_json_line(value: BaseModel) -> None:
+    """One of many documents for programs, in a line of its own."""
+    click.echo(json.dumps(value.model_dump(mode="json")))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns under their names."""
+    """Aligned columns under their names. States have colours, where there are any."""
+    table = _table(columns)
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    console().print(table)
+
+
+def run_table(runs: Iterable[RunView], marked: Collection[str] = ()) -> Table:
+    """Runs as people look at them. marked: the ids of those that are to stand out."""
+    table = _table(("FOREIGN ID", "WORKFLOW", "STATUS", "STATE", "UPDATED", "RUN ID", "WHY"))
+    for run in runs:
+        facts = (run.foreign_id, run.workflow, run.status, run.state, instant(run.updated_at))
+        style = "bold" if run.run_id in marked else None
+        table.add_row(*map(_cell, (*facts, run.run_id, why(run))), style=style)
+    return table
+
+
+def _table(columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         # An id is there to be copied.
         table.add_column(column, overflow="fold", no_wrap=column == "RUN ID")
-    for row in rows:
-        table.add_row(*(clean(cell).rstrip() for cell in row))
-    console().print(table)
+    return table
+
+
+def _cell(text: str) -> Text:
+    return Text(clean(text).rstrip(), style=STYLES.get(text, ""))
+
+
+def write_facts(facts: Mapping[str, str]) -> None:
+    """Facts under one another, each behind its name. Those that are empty are left out."""
+    screen = console()
+    for name, fact in facts.items():
+        if fact:
+            screen.print(Text(f"{name + ':':<17}", style="bold") + _cell(fact), soft_wrap=True)
 
 
 def instant(time: datetime | None) -> str:

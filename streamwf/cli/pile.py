@@ -7,6 +7,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from streamwf.cli.output import say, write, write_json
+from streamwf.cli.shapes import Sent
 from streamwf.errors import InvalidForeignId
 from streamwf.events import check_foreign_id
 from streamwf.views import Trigger
@@ -95,14 +96,8 @@ def tell(pile: Pile, accepted: str, as_json: bool) -> None:
     """What became of the lines. accepted: what those are called that were not refused."""
     refused = sorted(pile.refused, key=lambda line: line.line)
     if as_json:
-        write_json(
-            {
-                accepted: pile.accepted,
-                "refused": [asdict(line) for line in refused],
-                "read": pile.read,
-                "stopped": pile.stopped,
-            }
-        )
+        told = {accepted: pile.accepted, "read": pile.read, "stopped": pile.stopped}
+        write_json(Sent.model_validate(told | {"refused": [asdict(line) for line in refused]}))
         return
     for line in refused[:SHOWN]:
         say(f"line {line.line}: {line.why}")

@@ -12,13 +12,14 @@ from streamwf.adapters import loggers
 from streamwf.cli import options
 from streamwf.cli.output import progress_bar, say, write_json, write_table
 from streamwf.cli.runs import write_run
+from streamwf.cli.shapes import Replayed
 from streamwf.cli.stores import in_store, opened
 from streamwf.cli.targets import AnyWorkflow, load_workflow
 from streamwf.graph import counts
 from streamwf.masked_views import for_who_asks, masking_views
 from streamwf.record import Record
 from streamwf.settings import Settings, load
-from streamwf.views import run_view
+from streamwf.views import RunView, run_view
 
 
 def _instant(text: str) -> datetime:
@@ -35,7 +36,7 @@ def _instant(text: str) -> datetime:
 @click.argument("target")
 @click.option("--until", required=True, help="When, as ISO 8601 with a time zone.")
 @click.option("--run", "run", help="A run id or a foreign id: show these runs as they were.")
-@options.as_json
+@options.as_json(Replayed, RunView)
 @options.settings(*options.STORE, "log", *options.TOPICS)
 def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any) -> None:
     """Fold the log of TARGET up to a time, and tell what the runs were like then.
@@ -63,7 +64,7 @@ def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any
         if not found:
             raise click.ClickException(f"there was no run {run!r} then")
     elif as_json:
-        write_json({"workflow": workflow.name, "events": events, "counts": counts(total)})
+        write_json(Replayed(workflow=workflow.name, events=events, counts=counts(total)))
     else:
         write_table(
             ("STATUS", "STATE", "RUNS"),

@@ -2,14 +2,15 @@
 
 import click
 
-from streamwf.cli import options
+from streamwf.cli import filters, options
 from streamwf.cli.output import say, write_json, write_table
 from streamwf.cli.runs import ask
+from streamwf.views import Roles
 
 
 @click.command()
-@click.option("--workflow", "-w", help="Only of this workflow.")
-@options.as_json
+@filters.workflow
+@options.as_json(Roles)
 @options.url
 def roles(workflow: str | None, as_json: bool, url: str) -> None:
     """List what the workers do in each shard, and whether they are at it."""

@@ -3,31 +3,46 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
 import click
 
 from streamwf.adapters.http import HttpGateway
-from streamwf.cli import options
+from streamwf.cli import completing, options
 from streamwf.cli.bulk import bulk
 from streamwf.cli.filters import filters, read
-from streamwf.cli.output import instant, say, why, write, write_json, write_table
+from streamwf.cli.output import (
+    console,
+    instant,
+    run_table,
+    say,
+    why,
+    write,
+    write_facts,
+    write_json,
+    write_table,
+)
+from streamwf.cli.standing import following, standing
+from streamwf.cli.watch import watch
 from streamwf.views import (
     MAX_PAGE,
     Action,
+    Count,
     Filter,
     Fork,
     History,
     Order,
     Page,
     Query,
+    Requested,
     RunView,
     Share,
 )
 
 Answer = TypeVar("Answer")
 
-run = click.argument("run", metavar="RUN")
+run = click.argument("run", metavar="RUN", shell_complete=completing.runs)
 
 
 def ask(url: str, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answer:
@@ -70,7 +85,7 @@ def runs() -> None:
     "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="Runs a page."
 )
 @click.option("--cursor", help="Where to begin: as the page before said.")
-@options.as_json
+@options.as_json(Page)
 @options.url
 def list_runs(url: str, as_json: bool, **given: Any) -> None:
     """List runs."""
@@ -81,7 +96,7 @@ def list_runs(url: str, as_json: bool, **given: Any) -> None:
 
 @runs.command("count")
 @filters
-@options.as_json
+@options.as_json(Count)
 @options.url
 def count(url: str, as_json: bool, **given: Any) -> None:
     """Count runs."""
@@ -92,21 +107,7 @@ def count(url: str, as_json: bool, **given: Any) -> None:
 
 
 def _write_page(page: Page) -> None:
-    write_table(
-        ("FOREIGN ID", "WORKFLOW", "STATUS", "STATE", "UPDATED", "RUN ID", "WHY"),
-        [
-            (
-                run.foreign_id,
-                run.workflow,
-                run.status,
-                run.state,
-                instant(run.updated_at),
-                run.run_id,
-                why(run),
-            )
-            for run in page.runs
-        ],
-    )
+    console().print(run_table(page.runs))
     _say_missing(page)
     if page.cursor:
         say(f"There are more: --cursor {page.cursor}")
@@ -119,15 +120,28 @@ def _say_missing(share: Share) -> None:
 
 @runs.command("show")
 @run
-@options.as_json
+@options.as_json(RunView)
 @options.url
 def show(run: str, as_json: bool, url: str) -> None:
-    """Show a run and its object."""
+    """Show a run and its object, what it waits for, and what to type next."""
 
     async def question(gateway: HttpGateway) -> RunView:
         return await gateway.get(await id_of(gateway, run))
 
-    write_run(ask(url, question), as_json)
+    found = ask(url, question)
+    write_run(found, as_json)
+    if not as_json:
+        _write_standing(found)
+
+
+def _write_standing(run: RunView) -> None:
+    """Last, where whoever has called it looks first."""
+    said, commands = standing(run, datetime.now(UTC)), following(run)
+    if said:
+        write(f"\n{said}")
+    width = max((len(each.command) for each in commands), default=0)
+    for each in commands:
+        write(f"  {each.command:<{width}}  {each.does}")
 
 
 def write_run(run: RunView, as_json: bool) -> None:
@@ -159,9 +173,7 @@ def write_run(run: RunView, as_json: bool) -> None:
         "forgotten": instant(run.forget_at),
         "why": why(run),
     }
-    for name, fact in facts.items():
-        if fact:
-            write(f"{name + ':':<17}{fact}")
+    write_facts(facts)
     write(json.dumps(run.object, indent=2, ensure_ascii=False))
     if run.error is not None and run.error.traceback:
         write(run.error.traceback.rstrip())
@@ -169,7 +181,7 @@ def write_run(run: RunView, as_json: bool) -> None:
 
 @runs.command("history")
 @run
-@options.as_json
+@options.as_json(History)
 @options.url
 def history(run: str, as_json: bool, url: str) -> None:
     """Show the events that have changed a run."""
@@ -204,7 +216,7 @@ def _write_history(found: History) -> None:
 def _steering(action: Action, help: str) -> click.Command:
     @run
     @click.option("--reason", default="", help="Kept on the run.")
-    @options.as_json
+    @options.as_json(RunView)
     @options.url
     def steer(run: str, reason: str, as_json: bool, url: str) -> None:
         async def question(gateway: HttpGateway) -> RunView:
@@ -225,6 +237,7 @@ runs.add_command(_steering("cancel", "Cancel a run."))
 runs.add_command(_steering("retry", "Try at once what waits because of errors."))
 runs.add_command(_steering("delete-data", "Delete what a run that has ended carries."))
 runs.add_command(bulk)
+runs.add_command(watch)
 
 
 @runs.command("fork")
@@ -232,7 +245,7 @@ runs.add_command(bulk)
 @click.argument("version", type=click.IntRange(1))
 @click.option("--foreign-id", help="Of the new run; the same, if not given.")
 @click.option("--reason", default="", help="Kept with the request.")
-@options.as_json
+@options.as_json(Requested)
 @options.url
 def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
     """Start a new run from what a run was at a version, as its history tells."""
@@ -241,7 +254,7 @@ def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
         return await gateway.fork(await id_of(gateway, run), Fork.of(**given))
 
     new = ask(url, question)
-    write_json({"run_id": new}) if as_json else write(new)
+    write_json(Requested(run_id=new)) if as_json else write(new)
 
 
 @runs.command("await")
@@ -254,7 +267,7 @@ def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
     show_default=True,
     help="Seconds after which to give up.",
 )
-@options.as_json
+@options.as_json(RunView)
 @options.url
 def await_(run: str, status: str | None, timeout: float, as_json: bool, url: str) -> None:
     """Wait until a run is at a status, or has ended.

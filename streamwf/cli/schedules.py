@@ -15,10 +15,12 @@ from streamwf.cli.output import (
     say,
     why,
     write,
+    write_facts,
     write_json,
     write_table,
 )
 from streamwf.cli.runs import ask
+from streamwf.cli.shapes import Backfilled
 from streamwf.errors import InvalidQuery
 from streamwf.record import State
 from streamwf.recurring import Overlap
@@ -27,13 +29,13 @@ from streamwf.schedule_views import (
     BackfillRequest,
     ScheduleAction,
     ScheduleRequest,
+    Schedules,
     ScheduleView,
 )
 from streamwf.views import Request
 
 RequestT = TypeVar("RequestT", bound=Request)
 
-workflow = click.argument("workflow")
 name = click.argument("name")
 
 
@@ -43,8 +45,8 @@ def schedules() -> None:
 
 
 @schedules.command("list")
-@workflow
-@options.as_json
+@options.workflow
+@options.as_json(Schedules)
 @options.url
 def list_schedules(workflow: str, as_json: bool, url: str) -> None:
     """List the schedules of a workflow."""
@@ -78,9 +80,9 @@ def _next(view: ScheduleView) -> str:
 
 
 @schedules.command("show")
-@workflow
+@options.workflow
 @name
-@options.as_json
+@options.as_json(ScheduleView)
 @options.url
 def show(workflow: str, name: str, as_json: bool, url: str) -> None:
     """Show a schedule, its next slots, and the object of its runs."""
@@ -111,9 +113,7 @@ def _write(view: ScheduleView, as_json: bool) -> None:
         "tried again": instant(view.due_at) if view.attempt else "",
         "why": why(view),
     }
-    for fact, told in facts.items():
-        if told:
-            write(f"{fact + ':':<17}{told}")
+    write_facts(facts)
     if not view.declared:
         write(json.dumps(view.object, indent=2, ensure_ascii=False))
     if view.error is not None and view.error.traceback:
@@ -121,7 +121,7 @@ def _write(view: ScheduleView, as_json: bool) -> None:
 
 
 @schedules.command("create")
-@workflow
+@options.workflow
 @name
 @click.argument("cron")
 @click.option("--data", help="The object of the runs, as JSON.")
@@ -141,7 +141,7 @@ def _write(view: ScheduleView, as_json: bool) -> None:
     show_default=True,
     help="Slots that were missed: none, the latest, or a number of them.",
 )
-@options.as_json
+@options.as_json(ScheduleView)
 @options.url
 def create(
     workflow: str, name: str, data: str | None, as_json: bool, url: str, **given: Any
@@ -173,10 +173,10 @@ def _read(kind: type[RequestT], **given: Any) -> RequestT:
 
 
 def _steering(action: ScheduleAction, help: str) -> click.Command:
-    @workflow
+    @options.workflow
     @name
     @click.option("--reason", default="", help="Kept on the schedule.")
-    @options.as_json
+    @options.as_json(ScheduleView)
     @options.url
     def steer(workflow: str, name: str, reason: str, as_json: bool, url: str) -> None:
         view = ask(url, lambda gateway: gateway.steer_schedule(workflow, name, action, reason))
@@ -195,14 +195,14 @@ schedules.add_command(_steering("delete", "Delete a schedule. Its runs stay."))
 
 
 @schedules.command("backfill")
-@workflow
+@options.workflow
 @name
 @click.option("--start", required=True, help="Slots from then on: ISO 8601 with a time zone.")
 @click.option("--end", required=True, help="Slots before that.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_BACKFILL), help="So many slots at most; else all of them."
 )
-@options.as_json
+@options.as_json(Backfilled)
 @options.url
 def backfill(
     workflow: str, name: str, limit: int | None, as_json: bool, url: str, **given: str
@@ -214,8 +214,7 @@ def backfill(
             url, lambda gateway: _backfill(gateway, workflow, name, asked, limit, report)
         )
     if as_json:
-        told = None if cursor is None else cursor.isoformat()
-        write_json({"requested": requested, "left_out": left_out, "cursor": told})
+        write_json(Backfilled(requested=requested, left_out=left_out, cursor=cursor))
         return
     write(f"{requested:,} requested, {left_out:,} left out")
     if cursor is not None:

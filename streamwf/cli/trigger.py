@@ -13,15 +13,16 @@ from streamwf.cli.output import write, write_json
 from streamwf.cli.pile import Pile, tell
 from streamwf.cli.runs import ask
 from streamwf.cli.sending import send
+from streamwf.cli.shapes import Appended, Sent
 from streamwf.settings import Settings, load
-from streamwf.views import Trigger
+from streamwf.views import Requested, Trigger
 
 #: Those that are of use only where triggers go straight to Kafka.
 FLAGS = ("brokers", *options.SECURITY, "topic_prefix")
 
 
 @click.command()
-@click.argument("workflow")
+@options.workflow
 @click.argument("foreign_id", required=False)
 @click.option("--data", help="The object, as JSON.")
 @click.option("--at", "status", help="The status to start at, if not the workflow's start.")
@@ -42,7 +43,7 @@ FLAGS = ("brokers", *options.SECURITY, "topic_prefix")
 @click.option(
     "--skip", type=click.IntRange(0), default=0, help="Lines of the file to leave out at its start."
 )
-@options.as_json
+@options.as_json(Requested, Appended, Sent)
 @options.url
 @click.option("--brokers", help="Straight to Kafka, at these brokers, instead of to a worker.")
 @click.option("--topic-prefix", help="With --brokers: what the names of the topics begin with.")
@@ -117,9 +118,9 @@ def _trigger(
 def _one(workflow: str, trigger: Trigger, way: str | Settings, wait: bool, as_json: bool) -> None:
     if isinstance(way, str):
         run_id = ask(way, lambda gateway: gateway.trigger(workflow, trigger, wait))
-        write_json({"run_id": run_id}) if as_json else write(run_id)
+        write_json(Requested(run_id=run_id)) if as_json else write(run_id)
         return
     from streamwf.adapters.kafka.triggers import append_triggers
 
     asyncio.run(append_triggers(workflow, [trigger], way, lambda _: None))
-    write_json({"requested": 1}) if as_json else write("requested")
+    write_json(Appended(requested=1)) if as_json else write("requested")

@@ -5,15 +5,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import BaseModel, ValidationError
 
 from streamwf import Workflow
 from streamwf.adapters.web import NoPeers, application, serve
 from streamwf.cli import main
+from streamwf.cli.documents import documents
+from streamwf.cli.options import JsonOption
 from streamwf.embedded import EmbeddedHost
 from streamwf.operations import Operations
 from tests.cli.sample import parcels
@@ -27,9 +32,31 @@ def cli() -> Cli:
         result = CliRunner().invoke(main, arguments, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
+        if "--json" in arguments and result.exit_code != 2:
+            check_json(arguments, result.stdout)
         return result
 
     return run
+
+
+def check_json(arguments: tuple[str, ...], written: str) -> None:
+    """What a command has written is of a shape that it says: that, and no more."""
+    command: click.Command | None = main
+    context = click.Context(main)
+    for argument in arguments:
+        if isinstance(command, click.Group):
+            command = command.get_command(context, argument)
+    assert command is not None
+    [option] = [option for option in command.params if isinstance(option, JsonOption)]
+    for _, document in documents(BytesIO(written.encode())):
+        assert document in [read_as(shape, document) for shape in option.shapes]
+
+
+def read_as(shape: type[BaseModel], document: Any) -> Any:
+    try:
+        return shape.model_validate(document).model_dump(mode="json")
+    except ValidationError as error:
+        return error
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,7 +165,7 @@ def test_runs_that_have_ended_are_not_looked_at(
 def test_a_worker_is_asked_page_by_page(
     cli: Cli, url: str, paused: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["streamwf.cli.check"], "MAX_PAGE", 2)
+    monkeypatch.setattr("streamwf.cli.check.MAX_PAGE", 2)
     for number in range(5):
         paused(f"p-{number}")
     assert outcome(cli("check", TARGET, "--against", url, "--json"))["live"] == 5

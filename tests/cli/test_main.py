@@ -1,7 +1,13 @@
+import re
+import signal
+import socket
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
 
+from streamwf.cli import EXIT_CODES
 from streamwf.errors import WorkerUnreachable
 from tests.cli.conftest import Cli
 
@@ -13,8 +19,33 @@ def test_the_help_names_every_command_and_exit_code(cli: Cli) -> None:
     assert result.exit_code == 0
     for word in ("dev", "worker", "trigger", "runs", "rebuild", "verify", "graph"):
         assert f"\n  {word}" in result.output
-    for code in ("0    done", "1    refused", "2    the command line", "130  interrupted"):
-        assert code in result.output
+    for code, said in EXIT_CODES.items():
+        assert re.search(rf"^ +{code} +{re.escape(said)}$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", EXIT_CODES)
+def test_each_exit_code_is_used_as_it_is_told(over_http: Cli, url: str, code: int) -> None:
+    run_id = over_http("trigger", "parcels", "p-1", "--data", '{"waits": true}').stdout.strip()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = {
+            0: ("show", run_id, "--url", url),
+            1: ("show", "no-such-run", "--url", url),
+            2: ("show", "--url", url),
+            130: ("show", run_id, "--url", there),
+        }[code]
+        words = [sys.executable, "-m", "streamwf.cli", "runs", *command]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+            if code == 130:
+                silent.settimeout(60)
+                asking, _ = silent.accept()
+                process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+            if code == 130:
+                asking.close()
+    assert process.returncode == code
+    assert bool(said) is (code != 0)
+    assert b"Traceback" not in said
 
 
 def test_the_version_is_that_of_the_package(cli: Cli) -> None:

@@ -118,7 +118,7 @@ def test_the_summary_may_be_json(over_http: Cli) -> None:
     result = over_http("trigger", "parcels", "--from", "-", "--json", stdin=BAD.encode())
     summary = json.loads(result.stdout)
     assert [line["line"] for line in summary.pop("refused")] == [3, 4, 5, 6]
-    assert summary == {"accepted": 2, "read": 7, "stopped": ""}
+    assert summary == {"accepted": 2, "requested": None, "read": 7, "stopped": ""}
 
 
 def test_lines_at_the_start_may_be_left_out(over_http: Cli) -> None:

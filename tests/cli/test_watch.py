@@ -1,0 +1,145 @@
+"""Watching runs: on a terminal as a table, elsewhere line by line."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from streamwf.cli.watch import looks
+from streamwf.errors import WorkerUnreachable
+from streamwf.views import Page, Query
+from tests.cli.conftest import Cli
+from tests.web.harness import Order, running
+
+STREAMWF = (sys.executable, "-m", "streamwf.cli")
+PATIENCE = 60.0
+NO_COLOURS = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "30"}
+
+
+class Watcher:
+    """A process that watches, and what it has written up to now."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: int) -> None:
+        self.process = process
+        self._output = output
+        self.text = ""
+
+    def until(self, what: str | Callable[[str], bool]) -> str:
+        """What it has written, once that is in it."""
+        deadline = time.monotonic() + PATIENCE
+        while not (what in self.text if isinstance(what, str) else what(self.text)):
+            ready, _, _ = select.select([self._output], [], [], deadline - time.monotonic())
+            assert ready, self.text
+            read = os.read(self._output, 65_536)
+            assert read, self.text
+            self.text += read.decode()
+        return self.text
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def watching(*arguments: str, terminal: bool = False) -> Iterator[Watcher]:
+    read, write = pty.openpty() if terminal else os.pipe()
+    command = [*STREAMWF, "runs", "watch", "--interval", "0.1", *arguments]
+    process = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, env=NO_COLOURS)
+    os.close(write)
+    try:
+        yield Watcher(process, read)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(read)
+
+
+def test_lines_tell_each_move(over_http: Cli, url: str) -> None:
+    over_http("trigger", "parcels", "p-1", "--data", '{"waits": true}')
+    with watching("--url", url, "--workflow", "parcels") as watcher:
+        watcher.until("p-1  parcels  PACKED  PAUSED  look at it\n")
+        over_http("trigger", "parcels", "p-2", "--data", "{}")
+        told = watcher.until("p-2  parcels  THERE  COMPLETED\n")
+        assert "\x1b" not in told
+        assert watcher.interrupt() == 0
+
+
+def test_json_comes_in_lines(over_http: Cli, url: str) -> None:
+    over_http("trigger", "parcels", "p-1", "--data", '{"waits": true}')
+    over_http("trigger", "parcels", "p-2", "--data", "{}")
+    over_http("runs", "await", "parcels/p-1", "--status", "PACKED")
+    with watching("--url", url, "--json", "--state", "PAUSED") as watcher:
+        watcher.until("\n")
+        over_http("runs", "cancel", "parcels/p-1")
+        over_http("trigger", "parcels", "p-1", "--data", '{"waits": true, "weight": 7}')
+        watcher.until(lambda text: text.count("\n") == 2)
+        told = [json.loads(line) for line in watcher.text.splitlines()]
+        assert [run["state"] for run in told] == ["PAUSED"] * 2
+        assert [run["object"]["weight"] for run in told] == [1, 7]
+        assert watcher.interrupt() == 0
+
+
+def test_a_terminal_has_a_table_that_moves(over_http: Cli, url: str) -> None:
+    over_http("trigger", "parcels", "p-1", "--data", '{"waits": true}')
+    with watching("--url", url, terminal=True) as watcher:
+        watcher.until("PAUSED")
+        assert "FOREIGN ID" in watcher.text
+        watcher.until(lambda text: bool(re.search(r"1 runs at .*\(Ctrl-C ends\)", text)))
+        over_http("runs", "resume", "parcels/p-1")
+        # Its state is green.
+        assert "32mCOMPLETED" in watcher.until("COMPLETED")
+        assert watcher.interrupt() == 0
+        # The cursor is there again.
+        watcher.until("\x1b[?25h")
+
+
+def test_nobody_to_watch_is_told_at_once(cli: Cli) -> None:
+    result = cli("runs", "watch", "--url", "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "No worker answers at http://127.0.0.1:1." in result.stderr
+
+
+class Flaky:
+    """A client that finds pages, or errors, one after the other."""
+
+    def __init__(self, *found: Page | Exception) -> None:
+        self._found = list(found)
+
+    async def find(self, query: Query) -> Page:
+        found = self._found.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+async def seen(client: Flaky, count: int) -> AsyncIterator[tuple[int, int, bool]]:
+    async for look in looks(client, Query(), 0):  # type: ignore[arg-type]
+        yield len(look.runs), len(look.changed), bool(look.trouble)
+        count -= 1
+        if not count:
+            return
+
+
+async def test_a_worker_that_is_away_is_waited_for() -> None:
+    away = WorkerUnreachable(url="http://a", cause="gone")
+    async with running() as worker, worker.client() as client:
+        await client.trigger(worker.workflow, "o-1", Order(price=1), wait=True)
+        one = await client.find(Query())
+        await client.trigger(worker.workflow, "o-2", Order(price=1), wait=True)
+        two = await client.find(Query())
+    told = [each async for each in seen(Flaky(one, one, away, away, two), 5)]
+    assert told == [(1, 1, False), (1, 0, False), (1, 0, True), (1, 0, True), (2, 1, False)]
+
+
+async def test_where_nobody_is_it_ends() -> None:
+    with pytest.raises(WorkerUnreachable):
+        [each async for each in seen(Flaky(WorkerUnreachable(url="", cause="")), 1)]
