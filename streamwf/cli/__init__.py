@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "log",
     "project": "project",
     "graph": "graph",
+    "bench": "bench",
     "completion": "completion",
 }
 

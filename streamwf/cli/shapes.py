@@ -137,9 +137,9 @@ class Latencies(View):
 class Measured(View):
     """A load, and how the workers did.
 
-    transitions: durable changes of these runs. ended: runs that have come to their end; the others
-        wait for something. failed: that were not accepted, or not seen to end in time, and why.
-    accepted_ms: from the trigger to its acceptance; ended_ms: to the end of the run.
+    ended: runs that got as far as was asked. transitions: durable changes of these, up to then.
+    failed: how many did not, by the error. accepted_ms: from the trigger to its acceptance;
+    ended_ms: until it was there.
     """
 
     workflow: str
