@@ -37,12 +37,12 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def worker(place: tuple[str, ...], folder: Path) -> Iterator[str]:
+def worker(place: tuple[str, ...], folder: Path, target: str = TARGET) -> Iterator[str]:
     """The URL of a worker that is ready; it has to end with 0 when it is told to stop."""
     log = folder / "worker.log"
     flags = ("--data-dir", str(folder / "data"), "--web-port", "0")
     with log.open("wb") as output:
-        command = [*STREAMWF, "worker", TARGET, *place, *flags]
+        command = [*STREAMWF, "worker", target, *place, *flags]
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         url = wait_for(lambda: listening(log))
@@ -123,6 +123,44 @@ def test_from_triggers_to_a_rebuild(place: tuple[str, ...], tmp_path: Path) -> N
 def ended(url: str) -> int:
     listed = call("runs", "list", "--state", "COMPLETED", "--limit", "1000", "--json", "--url", url)
     return len(json.loads(listed.stdout)["runs"])
+
+
+@pytest.mark.timeout(300)
+def test_at_three_in_the_morning(
+    place: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who knows nothing of it finds the stuck run, sees why, and gets it going."""
+    courier = tmp_path / "courier"
+    monkeypatch.setenv("COURIER", str(courier))
+    with worker(place, tmp_path, "tests.cli.couriers") as url:
+        monkeypatch.setenv("STREAMWF_URL", url)
+        names = [*(f"near-{n}" for n in range(20)), "abroad-1"]
+        lines = [json.dumps({"foreign_id": name, "object": {"to": "Ada"}}) for name in names]
+        (tmp_path / "letters.jsonl").write_text("\n".join(lines))
+        sent = call("trigger", "letters", "--from", str(tmp_path / "letters.jsonl"))
+        assert sent.stdout == "21 accepted, 0 refused\n"
+        wait_for(lambda: "abroad-1" in call("runs", "list", "--state", "paused").stdout)
+
+        [head, stuck] = call("runs", "list", "--state", "paused").stdout.splitlines()
+        assert stuck.endswith("ConnectionError: no answer from the courier")
+        run_id = stuck[head.index("RUN ID") :].split()[0]
+        shown = call("runs", "show", run_id).stdout
+        _, _, said = shown.rpartition("\n\n")
+        assert said.startswith("Its step has failed 3 times in a row: ConnectionError: no answer")
+        [command] = [
+            line.rpartition("  ")[0].split() for line in said.splitlines() if "go on" in line
+        ]
+        assert command[:4] == ["streamwf", "runs", "resume", run_id]
+
+        courier.touch()
+        resumed = call(*command[1:], "--reason", "the courier is back")
+        assert resumed.returncode == 0, resumed.stderr
+        assert call("runs", "await", run_id, "--status", "COLLECTED").returncode == 0
+        assert "the courier is back" in call("runs", "history", "letters/abroad-1").stdout
+        assert call("runs", "count", "--state", "completed").stdout == "21\n"
+
+        measured = call("bench", "letters", "--data", "{}", "--runs", "30", "--yes", "--json")
+        assert json.loads(measured.stdout)["transitions"] == 60
 
 
 def test_a_broker_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
