@@ -84,13 +84,15 @@ Parameters = Mapping[str, str | list[str]]
 class HttpGateway:
     """Speaks to the worker at a URL, and through it to all. Implements `streamwf.client.Gateway`.
 
-    patience: seconds for which a worker that is not ready yet is asked again. A request that
-    changes something has a key, so that it counts once however often it is sent.
+    patience: seconds for which a worker that is not ready yet is asked again; absence: those for
+    which one is that is not there at all. A request that changes something has a key, so that it
+    counts once however often it is sent.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, patience: float = PATIENCE, absence: float = 0.0) -> None:
         self._line = _Line(url)
         self._patience = patience
+        self._absence = absence
 
     async def close(self) -> None:
         await self._line.close()
@@ -227,10 +229,20 @@ class HttpGateway:
         body: Request | None = None,
         patience: float | None = None,
     ) -> "_Reply":
-        """Ask until the worker is ready, or patience ends. Raises the error that it answers."""
-        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        """Ask until the worker is there and ready, or patience ends.
+
+        Raises the error that it answers, and WorkerUnreachable.
+        """
+        began = time.monotonic()
+        deadline = began + (self._patience if patience is None else patience)
         for pause in _pauses():
-            reply = await self._line.send(method, path, parameters or {}, body)
+            try:
+                reply = await self._line.send(method, path, parameters or {}, body)
+            except WorkerUnreachable:
+                if time.monotonic() + pause > began + self._absence:
+                    raise
+                await asyncio.sleep(pause)
+                continue
             error = self._line.error(reply)
             if error is None:
                 return reply

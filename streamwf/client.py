@@ -68,11 +68,14 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient):
         self._requested: deque[str] = deque(maxlen=MAX_REQUESTED)
 
     @classmethod
-    def over_http(cls, url: str) -> "Client":
-        """A client of the worker at a URL, and through it of all the workers of its group."""
+    def over_http(cls, url: str, *, absence: timedelta = timedelta(0)) -> "Client":
+        """A client of the worker at a URL, and through it of all the workers of its group.
+
+        absence: for so long each call asks again if no worker is there.
+        """
         from .adapters.http import HttpGateway
 
-        return cls(HttpGateway(url))
+        return cls(HttpGateway(url, absence=absence.total_seconds()))
 
     @classmethod
     def over_kafka(

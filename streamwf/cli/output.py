@@ -112,7 +112,7 @@ def write_facts(facts: Mapping[str, str]) -> None:
     screen = console()
     for name, fact in facts.items():
         if fact:
-            screen.print(Text(f"{name + ':':<17}", style="bold") + _cell(fact), soft_wrap=True)
+            screen.print(Text.assemble((f"{name + ':':<17}", "bold"), _cell(fact)), soft_wrap=True)
 
 
 def instant(time: datetime | None) -> str:

@@ -79,7 +79,7 @@ def following(run: RunView) -> list[Next]:
         commands.append(Next(f"streamwf runs retry {which}", "try again now"))
     elif run.due_at is None:
         commands += [_look_at(run)]
-    if failed or run.due_at is None:
+    if failed or run.due_at is None or run.state is State.PAUSED:
         commands.append(Next(f"streamwf runs cancel {which} --reason WHY", "give it up"))
     commands.append(Next(f"streamwf runs history {which}", "what has happened up to now"))
     return commands

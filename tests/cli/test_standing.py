@@ -46,7 +46,7 @@ def a_run(state: State = State.RUNNING, **facts: Any) -> RunView:
             ["resume", "cancel", "history"],
         ),
         (
-            a_run(State.PAUSED, reason="look at it."),
+            a_run(State.PAUSED, reason="look at it.", due_at=NOW),
             "look at it. It stays so until it is resumed.",
             ["resume", "cancel", "history"],
         ),

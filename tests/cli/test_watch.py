@@ -22,7 +22,7 @@ from tests.web.harness import Order, running
 
 STREAMWF = (sys.executable, "-m", "streamwf.cli")
 PATIENCE = 60.0
-NO_COLOURS = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "30"}
+HERE = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "30"}
 
 
 class Watcher:
@@ -50,10 +50,12 @@ class Watcher:
 
 
 @contextmanager
-def watching(*arguments: str, terminal: bool = False) -> Iterator[Watcher]:
+def watching(*arguments: str, terminal: bool = False, **variables: str) -> Iterator[Watcher]:
     read, write = pty.openpty() if terminal else os.pipe()
     command = [*STREAMWF, "runs", "watch", "--interval", "0.1", *arguments]
-    process = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, env=NO_COLOURS)
+    process = subprocess.Popen(
+        command, stdout=write, stderr=subprocess.PIPE, env={**HERE, **variables}
+    )
     os.close(write)
     try:
         yield Watcher(process, read)
@@ -100,6 +102,13 @@ def test_a_terminal_has_a_table_that_moves(over_http: Cli, url: str) -> None:
         assert watcher.interrupt() == 0
         # The cursor is there again.
         watcher.until("\x1b[?25h")
+
+
+def test_who_wants_no_colours_has_none(over_http: Cli, url: str) -> None:
+    over_http("trigger", "parcels", "p-1", "--data", '{"waits": true}')
+    with watching("--url", url, terminal=True, NO_COLOR="1") as watcher:
+        watcher.until("PAUSED")
+        assert not re.search(r"\x1b\[[\d;]*3[0-7]m", watcher.text)
 
 
 def test_nobody_to_watch_is_told_at_once(cli: Cli) -> None:

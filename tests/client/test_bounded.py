@@ -1,17 +1,27 @@
 """Each call of a client ends in time, if it is told so."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from streamwf import Client, State
-from streamwf.errors import DeadlineExceeded, RunNotFound
+from streamwf.adapters.web import NoPeers, application, serve
+from streamwf.cli.serving import free_port
+from streamwf.errors import DeadlineExceeded, RunNotFound, WorkerUnreachable
 from streamwf.views import Filter
 from tests.cli.sample import Parcel, parcels
+from tests.support import settle
 from tests.web.harness import Order, Status, running, silent
 
 SOON = timedelta(milliseconds=50)
 LATER = timedelta(seconds=30)
+
+
+@pytest.fixture
+def nobody() -> int:
+    """A port that nobody listens on."""
+    return free_port("127.0.0.1")
 
 
 async def test_a_worker_that_does_not_answer_is_not_waited_for() -> None:
@@ -47,3 +57,29 @@ async def test_await_has_a_timeout_of_its_own() -> None:
         worker.gate.set()
         ended = await in_no_time.await_(worker.workflow, run_id)
         assert ended.state is State.COMPLETED
+
+
+async def test_a_worker_that_is_away_is_waited_for_if_it_may_be(nobody: int) -> None:
+    url = f"http://127.0.0.1:{nobody}"
+    async with Client.over_http(url) as client:
+        with pytest.raises(WorkerUnreachable):
+            await client.count()
+    async with Client.over_http(url, absence=SOON) as client:
+        with pytest.raises(WorkerUnreachable):
+            await client.count()
+    async with Client.over_http(url, absence=LATER) as client, running() as worker:
+        asked = asyncio.create_task(client.trigger(worker.workflow, "o-1", Order(price=1)))
+        await settle()
+        assert not asked.done()
+        app = application(worker.operations, NoPeers(), lambda: None)
+        server = await serve(app, "127.0.0.1", nobody)
+        picked = await client.await_(worker.workflow, await asked, Status.PICKED)
+        assert picked.foreign_id == "o-1"
+        await server.stop()
+
+
+async def test_no_absence_outlasts_a_deadline(nobody: int) -> None:
+    client = Client.over_http(f"http://127.0.0.1:{nobody}", absence=LATER).within(SOON)
+    async with client:
+        with pytest.raises(DeadlineExceeded):
+            await client.pause("some-run")
