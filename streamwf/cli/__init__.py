@@ -1,9 +1,10 @@
 """The command line: one file for each command or group of commands."""
 
 import sys
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -41,18 +42,26 @@ EXIT_CODES = {
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<5}{said}" for code, said in EXIT_CODES.items())
 
 
+class _OnDemand(Mapping[str, click.Command]):
+    """The commands by their names. Each is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = import_module(f"streamwf.cli.{COMMANDS[name]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
 class _Commands(click.Group):
     """Tells people what went wrong; a traceback is for `--debug` only."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"streamwf.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -67,7 +76,10 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands,
+    commands=cast("MutableMapping[str, click.Command]", _OnDemand()),
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(version("streamwf"), prog_name="streamwf")
