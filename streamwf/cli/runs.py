@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import completing, options
@@ -131,17 +133,23 @@ def show(run: str, as_json: bool, url: str) -> None:
     found = ask(url, question)
     write_run(found, as_json)
     if not as_json:
-        _write_standing(found)
+        _write_standing(found, _as_given(url))
 
 
-def _write_standing(run: RunView) -> None:
-    """Last, where whoever has called it looks first."""
+def _as_given(url: str) -> str:
+    """How the same worker is meant in another command: not at all, if the environment says it."""
+    source = click.get_current_context().get_parameter_source("url")
+    return f" --url {shlex.quote(url)}" if source is ParameterSource.COMMANDLINE else ""
+
+
+def _write_standing(run: RunView, options: str) -> None:
+    """Last, where whoever has called it looks first. options: of each command that is named."""
     said, commands = standing(run, datetime.now(UTC)), following(run)
     if said:
         write(f"\n{said}")
-    width = max((len(each.command) for each in commands), default=0)
+    width = max((len(each.command) for each in commands), default=0) + len(options)
     for each in commands:
-        write(f"  {each.command:<{width}}  {each.does}")
+        write(f"  {each.command + options:<{width}}  {each.does}")
 
 
 def write_run(run: RunView, as_json: bool) -> None:

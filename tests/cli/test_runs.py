@@ -9,6 +9,8 @@ from streamwf.cli.runs import write_run
 from streamwf.views import RunView
 from tests.cli.conftest import Cli
 
+LET_IT = "let it go on"
+
 
 @pytest.fixture
 def run_of(over_http: Cli) -> Any:
@@ -101,6 +103,22 @@ def test_a_run_is_paused_resumed_and_cancelled(over_http: Cli, run_of: Any) -> N
     over_http("runs", "await", other)
     assert over_http("runs", "cancel", other).stdout == f"p-2 ({other}) is CANCELLED at PACKED\n"
     assert over_http("runs", "pause", other).exit_code == 1
+
+
+def test_a_run_that_is_stuck_says_what_to_type_next(
+    over_http: Cli, cli: Cli, url: str, run_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = run_of("p-1", waits=True)
+    over_http("runs", "await", run_id)
+    *_, resume, _, _ = over_http("runs", "show", run_id).stdout.splitlines()
+    assert resume.split() == [
+        *f"streamwf runs resume {run_id} --url {url}".split(),
+        *LET_IT.split(),
+    ]
+    monkeypatch.setenv("STREAMWF_URL", url)
+    *_, resume, _, _ = cli("runs", "show", run_id).stdout.splitlines()
+    assert resume.split() == f"{typed} {LET_IT}".split()
+    assert cli(*resume.removesuffix(LET_IT).split()[1:]).exit_code == 0
 
 
 def test_the_history_tells_each_move_and_why(over_http: Cli, run_of: Any) -> None:
