@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from aiohttp import hdrs
 from pydantic import ValidationError
 from yarl import URL
 
+from streamwf.adapters import sse
 from streamwf.adapters.problems import CONTENT_TYPE, error_of
 from streamwf.adapters.tracing import sent
 from streamwf.callback_views import CallbackRequest, CallbackView
@@ -24,10 +26,12 @@ from streamwf.errors import (
     NotReady,
     RequestRefused,
     StreamwfError,
+    TooManyWatchers,
     WorkerFailed,
     WorkerUnreachable,
 )
 from streamwf.letter_views import LetterAction, LetterQuery, Letters, LetterView, Settled
+from streamwf.moves import Dropped, Told, Watched
 from streamwf.schedule_views import (
     BackfillRequest,
     BackfillView,
@@ -68,6 +72,9 @@ DEADLINE = 30.0
 
 #: Seconds of one long poll; less than workers and what may lie between hold one open.
 POLL = 25.0
+
+#: Seconds after which a stream of events that says nothing counts as lost.
+SILENCE = 40.0
 
 #: Connections that may break in a row before a worker counts as unreachable.
 BREAKS = 3
@@ -194,6 +201,26 @@ class HttpGateway:
     async def bulk(self, asked: BulkSteering) -> Bulk:
         return await self._ask(Bulk, "POST", "runs/bulk", {}, asked)
 
+    async def watch(self, asked: Watched, after: str | None) -> AsyncGenerator[Told, None]:
+        """Goes on by itself from where all was told. Raises the last error once the worker could
+        not be reached for `patience`."""
+        reached = time.monotonic()
+        pauses = _pauses()
+        while True:
+            try:
+                async with self._line.stream("events", asked.parameters(), after) as tidings:
+                    pauses = _pauses()
+                    async for told in tidings:
+                        reached = time.monotonic()
+                        after = told.place or after
+                        if isinstance(told.tidings, Dropped):
+                            break
+                        yield told
+            except (WorkerUnreachable, WorkerFailed, NotReady, TooManyWatchers):
+                if time.monotonic() > reached + self._patience:
+                    raise
+            await asyncio.sleep(next(pauses))
+
     async def history(self, run_id: str) -> History:
         return await self._ask(History, "GET", f"runs/{_quoted(run_id)}/history")
 
@@ -292,29 +319,53 @@ class _Line:
     async def _send(
         self, method: str, path: str, parameters: Parameters, body: Request | None
     ) -> _Reply:
-        if self._session is None:
-            # Long polls hold a connection each, and a client may have any number of them.
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-            )
         headers: dict[str, str] = {} if body is None else {hdrs.CONTENT_TYPE: "application/json"}
         sent(headers)
-        async with self._session.request(
+        async with self._opened().request(
             method,
-            URL(f"{self.url}/api/v1/{path}", encoded=True),
+            self._url(path),
             params=parameters,
             data=None if body is None else body.model_dump_json().encode(),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=POLL + DEADLINE, sock_connect=CONNECT),
             allow_redirects=False,
         ) as response:
-            wait = response.headers.get(hdrs.RETRY_AFTER, "")
-            return _Reply(
-                status=response.status,
-                content_type=response.content_type,
-                retry_after=min(int(wait), LONGEST_PAUSE) if wait.isdecimal() else 0,
-                body=await response.read(),
+            return await _replied(response)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # Long polls hold a connection each, and a client may have any number of them.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
+        return self._session
+
+    def _url(self, path: str) -> URL:
+        return URL(f"{self.url}/api/v1/{path}", encoded=True)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, parameters: Parameters, after: str | None
+    ) -> AsyncIterator[AsyncIterator[Told]]:
+        """What is told, from a place on. Raises WorkerUnreachable, and the error that it answers,
+        also while it is read."""
+        headers = {hdrs.ACCEPT: sse.CONTENT_TYPE} | ({sse.LAST_EVENT_ID: after} if after else {})
+        sent(headers)
+        try:
+            async with self._opened().request(
+                "GET",
+                self._url(path),
+                params=parameters,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT, sock_read=SILENCE),
+                allow_redirects=False,
+            ) as response:
+                if response.status != 200 or response.content_type != sse.CONTENT_TYPE:
+                    reply = await _replied(response)
+                    raise self.error(reply) or self._unreachable("what answers there is no stream")
+                yield sse.told(response.content)
+        except (aiohttp.ClientError, ValueError, TimeoutError, msgspec.MsgspecError) as error:
+            raise self._unreachable(str(error) or "it has gone silent") from error
 
     def read(self, kind: type[ViewT], reply: _Reply) -> ViewT:
         try:
@@ -339,6 +390,16 @@ class _Line:
 
     def _unreachable(self, cause: str) -> WorkerUnreachable:
         return WorkerUnreachable(url=self.url, cause=cause)
+
+
+async def _replied(response: aiohttp.ClientResponse) -> _Reply:
+    wait = response.headers.get(hdrs.RETRY_AFTER, "")
+    return _Reply(
+        status=response.status,
+        content_type=response.content_type,
+        retry_after=min(int(wait), LONGEST_PAUSE) if wait.isdecimal() else 0,
+        body=await response.read(),
+    )
 
 
 def _pauses() -> Iterator[float]:

@@ -42,6 +42,7 @@ _STATUS: dict[type[StreamwfError], int] = {
     errors.WorkerUnreachable: 502,
     errors.BrokerUnreachable: 503,
     errors.NotReady: 503,
+    errors.TooManyWatchers: 503,
     errors.DeadlineExceeded: 504,
 }
 

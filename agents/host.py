@@ -34,6 +34,7 @@ from streamwf.agents.gaps import Gaps
 from streamwf.agents.keys import WorkerKeys
 from streamwf.agents.ownership import OwnedShard
 from streamwf.agents.standby import Standbys
+from streamwf.broadcast import Broadcast
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.events import Event, decode_event, encode_event
@@ -42,7 +43,7 @@ from streamwf.inner import inner_of
 from streamwf.lanes import Paces
 from streamwf.logs import letter_fields
 from streamwf.measures import Measures
-from streamwf.ports import KeyProvider, Letter, Logger
+from streamwf.ports import KeyProvider, Letter, Logger, LogRecord
 from streamwf.settings import Settings
 from streamwf.shard import Shard
 
@@ -97,6 +98,7 @@ class KafkaHost:
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, settings.partitions, self._shard_logger)
         self._measures = {name: Measures() for name in self.workflows}
+        self.broadcast = Broadcast()
         self._opening: dict[Held, OwnedShard] = {}
         self._owned: dict[Held, OwnedShard] = {}
         self._by_log: dict[TopicPartition, OwnedShard] = {}
@@ -230,6 +232,7 @@ class KafkaHost:
             tracing=self.tracing,
             measures=self._measures[name],
             logger=self._shard_logger,
+            broadcast=self.broadcast,
         )
         self._opening[held] = owned
         assert self._meta is not None
@@ -460,12 +463,26 @@ class KafkaHost:
         topic = self._topics[workflow].dead_letters
         await bury(self._producer, topic, self.settings.partitions, letters)
 
-    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+    async def begin(self, workflow: str, partition: int) -> int:
+        assert self._meta is not None
         log = TopicPartition(self._topics[workflow].events, partition)
         try:
-            records = await self._offsets.read(log, offsets)
+            begins = await self._meta.beginning_offsets([log])
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
+        return int(begins[log])
+
+    async def log(
+        self, workflow: str, partition: int, offsets: Sequence[int]
+    ) -> Sequence[LogRecord]:
+        log = TopicPartition(self._topics[workflow].events, partition)
+        try:
+            return await self._offsets.read(log, offsets)
+        except KafkaError as error:
+            raise unreachable(self.settings.brokers, error) from error
+
+    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+        records = await self.log(workflow, partition, offsets)
         events = [
             decode_event(
                 record.value,

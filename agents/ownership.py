@@ -17,6 +17,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.changelog import Changelog
 from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.broadcast import Broadcast
 from streamwf.definition import Workflow
 from streamwf.errors import LogShorterThanTables
 from streamwf.execute import Inner
@@ -37,7 +38,7 @@ class OwnedShard:
     wake: called when there is something to append. inner: what does the work of inner runs.
     paces: what paces the steps of this worker. vaults: seal what leaves the shard.
     measures: where the shards of the workflow count. logger: takes what it has to say.
-    tracing: makes spans of what is done.
+    tracing: makes spans of what is done. broadcast: where moves are told.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class OwnedShard:
         tracing: Tracing,
         measures: Measures,
         logger: Logger,
+        broadcast: Broadcast,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -76,6 +78,7 @@ class OwnedShard:
         self._tracing = tracing
         self._measures = measures
         self._logger = logger
+        self._broadcast = broadcast
         self._changelog = Changelog(self.topics.changelog, partition, settings)
         self._turn = asyncio.Lock()
 
@@ -113,6 +116,7 @@ class OwnedShard:
             logger=self._logger,
             log_objects=self._settings.log_objects,
             tracing=self._tracing,
+            broadcast=self._broadcast,
         )
         self._logger.info("shard_opened", **self._named(), position=position, end=end)
         return self.shard

@@ -40,6 +40,7 @@ from .views import (
     Workflows,
     WorkflowView,
 )
+from .watch_client import WatchClient
 
 if TYPE_CHECKING:
     from .blocking import SyncClient
@@ -58,7 +59,7 @@ PAGE = 200
 FOLD_PAUSE = 0.02
 
 
-class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient):
+class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, WatchClient):
     """Speaks to a running engine. Use it as an async context manager, or close it."""
 
     _gateway: Gateway

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .broadcast import Broadcast
 from .client import Client
 from .definition import Workflow
 from .events import Event, decode_event, encode_event
@@ -22,7 +23,7 @@ from .lanes import Paces
 from .logs import StandardLogger, letter_fields, short
 from .measures import Measures
 from .operations import Operations
-from .ports import Clock, Filed, KeyProvider, Letter, Logger, Tracing
+from .ports import Clock, Filed, KeyProvider, Letter, Logger, LogRecord, Tracing
 from .record import FIRST_KEY, Record
 from .settings import Settings, load
 from .shard import Limits, Shard
@@ -139,6 +140,7 @@ class EmbeddedHost:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, logger=self.logger)
         self._measures = {name: Measures() for name in self.workflows}
+        self.broadcast = Broadcast()
         self._shards: dict[str, Shard] = {}
         self._tables: dict[str, MemoryTable] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,6 +170,7 @@ class EmbeddedHost:
                 logger=self.logger,
                 log_objects=self.log_objects,
                 tracing=self.tracing,
+                broadcast=self.broadcast,
             )
             shard.fold(log.records)
             fresh = [aside for aside in shard.take_asides() if aside.offset >= log.told]
@@ -270,6 +273,15 @@ class EmbeddedHost:
         for letter in letters:
             self.logger.warning("dead_letter", **letter_fields(workflow, letter))
             self.logs[workflow].file(letter, int(self.clock.now().timestamp() * 1000))
+
+    async def begin(self, workflow: str, partition: int) -> int:
+        return 0
+
+    async def log(
+        self, workflow: str, partition: int, offsets: Sequence[int]
+    ) -> Sequence[LogRecord]:
+        records = self.logs[workflow].records
+        return [records[offset] for offset in offsets if offset < len(records)]
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         records = self.logs[workflow].records

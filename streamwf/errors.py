@@ -431,6 +431,21 @@ class RowsLost(StreamwfError):
     from the log again. Let it keep what it stores, with appendonly yes and appendfsync always."""
 
 
+class ReadsTooSlowly(StreamwfError):
+    """More than {room} moves waited for who watches: it reads too slowly, and is told no more. Go
+    on from the id of the last event that came; or watch less, by more filters."""
+
+
+class TooManyWatchers(StreamwfError):
+    """This worker tells its moves to {limit} already. Ask another worker, or raise `watchers`."""
+
+
+class MovesLost(StreamwfError):
+    """What happened at offsets {begin} to {end} of shard {shard} of {workflow!r} can't be told:
+    {why}. Look at the runs themselves, and watch on from now; or give `notice=` to be told of this
+    and go on."""
+
+
 class RolesClosed(StreamwfError):
     """The scheduler of roles is closed and gives out none. Close it once all that holds roles has
     stopped."""

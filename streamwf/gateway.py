@@ -23,9 +23,10 @@ from .views import (
     Workflows,
     WorkflowView,
 )
+from .watch_client import LocalWatching, WatchGateway
 
 
-class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, Protocol):
+class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, WatchGateway, Protocol):
     """What a client speaks through. Each call raises what the operation of that name does."""
 
     async def workflows(self) -> Workflows: ...
@@ -60,7 +61,7 @@ class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, Protocol):
     async def close(self) -> None: ...
 
 
-class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters):
+class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching):
     """Speaks to the operations of a host in this process."""
 
     _operations: Operations

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from . import events
+from .broadcast import Broadcast
 from .definition import Workflow
 from .errors import (
     AwaitFailed,
@@ -34,7 +35,7 @@ from .lists import (
 )
 from .masked_views import events_for_who_asks, for_who_asks
 from .measures import Measures
-from .ports import Clock, Letter, LetterLog, Logger, Tracing
+from .ports import Clock, Letter, LetterLog, Logger, LogRecord, Tracing
 from .record import DELETED, LIVE, Record, State
 from .settings import Settings
 from .shard import Shard
@@ -90,6 +91,10 @@ class Host(Protocol):
     def measures(self, workflow: str) -> Measures:
         """What the shards of a workflow have counted in this process."""
 
+    @property
+    def broadcast(self) -> Broadcast:
+        """Where the shards of this process tell of moves."""
+
     def end(self, workflow: str, partition: int) -> int | None:
         """The end of a log that is read here, as far as is known: the offset of the next event."""
 
@@ -110,6 +115,15 @@ class Host(Protocol):
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
         """Return once the letters are among the dead letters."""
+
+    async def begin(self, workflow: str, partition: int) -> int:
+        """The first offset that a log still has, or a lower one."""
+
+    async def log(
+        self, workflow: str, partition: int, offsets: Sequence[int]
+    ) -> Sequence[LogRecord]:
+        """The records at these ascending offsets, as they lie in the log. What it does not have is
+        left out."""
 
     async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
         """The events at these offsets, in plain. What can't be opened any more is null."""

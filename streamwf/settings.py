@@ -182,6 +182,9 @@ class Settings(BaseSettings, KafkaSecurity):
         le=50_000_000,
         description="the largest record that is accepted",
     )
+    watchers: int = Field(
+        default=1_000, ge=1, description="how many may watch the events of a worker at a time"
+    )
     threads: int = Field(default=64, ge=1, description="threads for steps that are plain functions")
     log_level: str = Field(
         default="info",

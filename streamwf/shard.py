@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .agenda import Kind, entries
+from .broadcast import Broadcast
 from .connections import unmade
 from .connector import MARK
 from .debugging import debugging
@@ -47,8 +48,9 @@ from .execute import Inner, rejected_trigger, unwanted
 from .fold import Verdict, fold
 from .lanes import Paces
 from .measures import FORWARDED, UNREADABLE, Measures
+from .moves import Batch, Move, move_of
 from .objects import has_own_key
-from .ports import Checkpoint, Clock, Logger, LogRecord, ShardTable, Tracing
+from .ports import Checkpoint, Clock, Logger, LogRecord, ShardId, ShardTable, Tracing
 from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archive_key, row_key
 from .rows import Rows
 from .schedules import made_sure_of, undeclared
@@ -118,6 +120,7 @@ class Shard:
     measures: where it counts; its own, unless given.
     logger: takes what happens if the workflow is debugged. log_objects: with what runs carry.
     tracing: makes spans of what is executed, if there is one.
+    broadcast: where moves are told; nowhere, unless given.
     """
 
     def __init__(
@@ -140,11 +143,13 @@ class Shard:
         logger: Logger | None = None,
         log_objects: bool = False,
         tracing: Tracing | None = None,
+        broadcast: Broadcast | None = None,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
         self.table = table
-        self.position = table.position or 0
+        #: Where it began to fold, and where it is.
+        self.began = self.position = table.position or 0
         self.checkpointed = self.position
         self.end = end
         self.live = False
@@ -160,6 +165,8 @@ class Shard:
         self._misplaced = misplaced
         self._limits = limits
         self.rows = Rows(table)
+        self._broadcast = broadcast or Broadcast()
+        self._moves: list[tuple[int, Move]] | None = None
         self._under_way = False
         self._begun_at = 0.0
         self._appends: list[Append] = []
@@ -192,9 +199,12 @@ class Shard:
             records = [record for record in records if record.offset >= self.position]
         if records:
             self._measure(records, now)
+        begin = self.position
+        self._moves = [] if self._broadcast.heard else None
         for record in records:
             self._fold_one(record, now)
             self.position = record.offset + 1
+        self._tell(begin)
         if not self.live:
             self.maybe_live()
 
@@ -209,9 +219,18 @@ class Shard:
 
     def passed(self, position: int) -> None:
         """All that the log has before a position, and that was not folded, is for other shards."""
-        self.position = max(self.position, position)
+        begin, self.position = self.position, max(self.position, position)
+        self._moves = [] if self._broadcast.heard else None
+        self._tell(begin)
         if not self.live:
             self.maybe_live()
+
+    def _tell(self, begin: int) -> None:
+        """Tell what was folded since a position, if somebody listens."""
+        moves, self._moves = self._moves, None
+        if moves is not None and self.position > begin:
+            shard = ShardId(self.workflow.name, self.partition)
+            self._broadcast.tell(Batch(shard, begin, self.position, moves))
 
     def _fold_one(self, record: LogRecord, now: datetime) -> None:
         try:
@@ -327,6 +346,9 @@ class Shard:
         if self.live:
             self._plan(key, after, now)
         self.waiting.changed(after)
+        if self._moves is not None and not after.kind:
+            known = None if event.type == TRIGGER else before
+            self._moves.append((offset + 1, move_of(self.workflow, known, after, event)))
 
     def _exemplify(self, event: Event, record: LogRecord, now: datetime) -> None:
         trace_id = trace_id_of(event.traceparent)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from .broadcast import Broadcast
 from .definition import Workflow
 from .errors import Fenced, LogShorterThanTables, RowsLost, StoreUnreachable, StreamwfError
 from .events import Event, decode_event, encode_event
@@ -29,6 +30,7 @@ from .ports import (
     Hold,
     Letter,
     Logger,
+    LogRecord,
     Outgoing,
     RecordStore,
     RoleScheduler,
@@ -108,6 +110,7 @@ class StoredHost:
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="streamwf-step")
         self._paces = Paces(self.clock, self.partitions, self._shard_logger)
         self._measures = {name: Measures() for name in self.workflows}
+        self.broadcast = Broadcast()
         self._owned: dict[ShardId, StoredShard] = {}
         self._followings = {name: Following(log, name, self._failed) for name in self.workflows}
         self._senders: dict[str, EventSender] = {}
@@ -209,6 +212,7 @@ class StoredHost:
             logger=self._shard_logger,
             log_objects=self.settings.log_objects,
             tracing=self.tracing,
+            broadcast=self.broadcast,
         )
         owned = StoredShard(wanted, shard, table, records, hold.token, partial(self._send, wanted))
         told = {"workflow": wanted.workflow, "shard": wanted.number}
@@ -404,9 +408,17 @@ class StoredHost:
             self._shard_logger.warning("dead_letter", **letter_fields(workflow, letter))
         await self._log.bury(workflow, letters)
 
-    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+    async def begin(self, workflow: str, partition: int) -> int:
+        return 0
+
+    async def log(
+        self, workflow: str, partition: int, offsets: Sequence[int]
+    ) -> Sequence[LogRecord]:
         place = self._log.layout.partition_of(partition)
-        records = await self._log.streamer.read(workflow, place, offsets)
+        return await self._log.streamer.read(workflow, place, offsets)
+
+    async def read(self, workflow: str, partition: int, offsets: tuple[int, ...]) -> list[Event]:
+        records = await self.log(workflow, partition, offsets)
         events = [
             decode_event(
                 record.value,

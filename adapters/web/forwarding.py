@@ -6,6 +6,7 @@ forwarded again. Requests go only to where `Peers` says.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -170,6 +171,23 @@ class Forwarder:
         except (aiohttp.ClientError, TimeoutError) as error:
             cause = str(error) or f"no answer within {seconds:g} s"
             raise WorkerUnreachable(url=worker, cause=cause) from None
+
+    @asynccontextmanager
+    async def stream(
+        self, question: Question, worker: str, silence: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What one worker answers without an end. silence: seconds after which it counts as lost.
+
+        Raises aiohttp.ClientError and TimeoutError, also while it is read.
+        """
+        async with self._session.request(
+            question.method,
+            URL(worker.rstrip("/") + question.path, encoded=True),
+            headers=question.headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT, sock_read=silence),
+            allow_redirects=False,
+        ) as response:
+            yield response
 
     async def first(self, question: Question) -> tuple[Answer | None, list[str]]:
         """The answer of the worker that has what is asked for, and the workers that can't say

@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
+from streamwf.adapters.sse import LAST_EVENT_ID_PARAMETER
 from streamwf.callback_views import CallbackRequest
 from streamwf.errors import InvalidQuery, RecordTooLarge
 from streamwf.events import check_foreign_id
 from streamwf.letter_views import LetterQuery
+from streamwf.moves import Watched
 from streamwf.views import (
     SEARCH,
     BulkSteering,
@@ -96,6 +98,16 @@ def read_letter_query(request: web.Request) -> LetterQuery:
 def read_filter(request: web.Request) -> Filter:
     """Raises InvalidQuery."""
     return Filter.of(**_given(request))
+
+
+def read_watched(request: web.Request) -> Watched:
+    """Raises InvalidQuery."""
+    given = {
+        **_single(request, but=_MANY),
+        **{name: request.query.getall(name) for name in _MANY if name in request.query},
+    }
+    given.pop(LAST_EVENT_ID_PARAMETER, None)
+    return Watched.of(**given)
 
 
 def _given(request: web.Request) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from streamwf.adapters.web.answers import LOGGER, add_headers, problems, traced
 from streamwf.adapters.web.calling_back import CallbackViews
 from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
+from streamwf.adapters.web.events import EventViews
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
 from streamwf.adapters.web.letters import LetterViews
@@ -67,6 +68,7 @@ def application(
     schedules = ScheduleViews(operations, elsewhere)
     connectors = ConnectorViews(operations, elsewhere)
     letters = LetterViews(operations)
+    events = EventViews(operations, forwarder)
     app.add_routes(
         [
             web.get("/healthz", process.healthz),
@@ -97,6 +99,7 @@ def application(
             web.post(
                 f"/api/v1/dead-letters/{{letter}}/{{action:{_LETTER_ACTIONS}}}", letters.settle
             ),
+            web.get("/api/v1/events", events.events, allow_head=False),
             web.get("/api/v1/runs", lists.find),
             web.get("/api/v1/runs/count", lists.count),
             web.post("/api/v1/runs/bulk", lists.bulk),
@@ -109,6 +112,7 @@ def application(
     )
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
+    app.on_shutdown.append(events.stop_telling)
     app.cleanup_ctx.append(forwarder.running)
     return app
 

@@ -1,0 +1,86 @@
+"""Moves of runs as server-sent events, for as long as somebody reads them."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from aiohttp import hdrs, web
+
+from streamwf.adapters.sse import CONTENT_TYPE, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, written
+from streamwf.adapters.web.elsewhere_events import ElsewhereEvents
+from streamwf.adapters.web.forwarding import Forwarder, forwarded
+from streamwf.adapters.web.reading import read_watched
+from streamwf.errors import NotReady, TooManyWatchers
+from streamwf.moves import Told, read_place
+from streamwf.operations import Operations
+from streamwf.watching import Watch
+
+#: Seconds that one who reads nothing gets, before the connection is cut.
+PATIENCE = 30.0
+
+#: Events that are written at a time.
+PILE = 500
+
+_HEADERS = {
+    hdrs.CONTENT_TYPE: f"{CONTENT_TYPE}; charset=utf-8",
+    # Proxies are not to hold it back.
+    "X-Accel-Buffering": "no",
+}
+
+
+class EventViews:
+    """Tells moves to those who watch, up to a number of them. patience: seconds."""
+
+    def __init__(
+        self, operations: Operations, forwarder: Forwarder, patience: float = PATIENCE
+    ) -> None:
+        self._host = operations.host
+        self._forwarder = forwarder
+        self._patience = patience
+        self._limit = operations.host.settings.watchers
+        self._watching: set[asyncio.Timeout] = set()
+        self._stopping = False
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        asked = read_watched(request)
+        place = request.headers.get(LAST_EVENT_ID) or request.query.get(LAST_EVENT_ID_PARAMETER)
+        positions = read_place(place) if place else {}
+        among = forwarded(request)
+        watch = Watch(self._host, asked, positions, among=among)
+        if self._stopping:
+            raise NotReady(what="what happens")
+        if len(self._watching) >= self._limit:
+            raise TooManyWatchers(limit=self._limit)
+        response = web.StreamResponse(headers=_HEADERS)
+        elsewhere = ElsewhereEvents(self._forwarder, watch, request)
+        until_stopped = asyncio.timeout(None)
+        self._watching.add(until_stopped)
+        try:
+            async with until_stopped, elsewhere.followed(not among):
+                await response.prepare(request)
+                await self._tell(request, response, watch)
+        except (ConnectionError, TimeoutError):
+            if request.transport is not None and not until_stopped.expired():
+                request.transport.abort()
+        finally:
+            self._watching.discard(until_stopped)
+        return response
+
+    async def _tell(self, request: web.Request, response: web.StreamResponse, watch: Watch) -> None:
+        """Raises ConnectionError and TimeoutError once nobody reads any more."""
+        async with aclosing(watch.tidings()) as tidings:
+            async for told in tidings:
+                if request.transport is None or request.transport.is_closing():
+                    return
+                for first in range(0, len(told), PILE):
+                    await self._write(response, told[first : first + PILE])
+
+    async def _write(self, response: web.StreamResponse, told: Sequence[Told]) -> None:
+        async with asyncio.timeout(self._patience):
+            await response.write(b"".join(map(written, told)))
+
+    async def stop_telling(self, _: web.Application) -> None:
+        """End the streams, so that a stop need not wait for them."""
+        self._stopping = True
+        for watching in self._watching:
+            watching.reschedule(0)
