@@ -6,7 +6,7 @@ the shard is done. Each has a bounded inbox, so that one who is slow costs nobod
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .errors import ReadsTooSlowly
@@ -23,7 +23,7 @@ class Inbox:
     following: the shards of this process that are listened to.
     """
 
-    def __init__(self, room: int = ROOM) -> None:
+    def __init__(self, room: int) -> None:
         self.following: set[ShardId] = set()
         self.room = room
         self._batches: deque[Batch | Gap] = deque()
@@ -31,6 +31,8 @@ class Inbox:
         self._some = asyncio.Event()
         self._less = asyncio.Event()
         self._overrun = False
+        #: Called once, when who reads turns out to be too slow.
+        self.at_overrun: Callable[[], None] = nothing
 
     def hear(self, batch: Batch) -> None:
         """From a shard of this process."""
@@ -40,15 +42,17 @@ class Inbox:
     def put(self, batch: Batch | Gap) -> None:
         """Without waiting. Once there is no room, all that waits is given up."""
         self._taken += _weight(batch)
-        if self._overrun or self._taken > self.room:
+        if self._taken > self.room:
             self.give_up()
-        else:
+        if not self._overrun:
             self._batches.append(batch)
         self._some.set()
 
     def give_up(self) -> None:
         """Who reads is too slow."""
-        self._overrun = True
+        if not self._overrun:
+            self._overrun = True
+            self.at_overrun()
         self._batches.clear()
         self._some.set()
         self._less.set()
@@ -77,6 +81,10 @@ class Inbox:
         self._some.clear()
         self._less.set()
         return batches
+
+
+def nothing() -> None:
+    """Nobody has to be told."""
 
 
 def _weight(batch: Batch | Gap) -> int:

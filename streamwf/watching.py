@@ -4,7 +4,7 @@ other workers tell, as one stream that can be resumed at any place."""
 from collections.abc import AsyncGenerator, Sequence
 from time import monotonic
 
-from .broadcast import Inbox
+from .broadcast import ROOM, Inbox
 from .errors import ReadsTooSlowly, StreamwfError
 from .looking import Host
 from .moves import Batch, Dropped, Gap, Missing, Positions, Shards, Told, Watched, place_of
@@ -49,7 +49,7 @@ class Watch:
         self._names = [asked.workflow] if asked.workflow else sorted(host.workflows)
         self._all = {ShardId(name, n) for name in self._names for n in range(host.partitions)}
         self.positions = {key: at for key, at in positions.items() if key in self._all}
-        self.inbox = Inbox()
+        self.inbox = Inbox(ROOM)
         #: The shards that each other worker tells of.
         self.elsewhere: dict[str, set[ShardId]] = {}
         self._among = among

@@ -10,8 +10,9 @@ from streamwf.adapters.sse import CONTENT_TYPE, LAST_EVENT_ID, LAST_EVENT_ID_PAR
 from streamwf.adapters.web.elsewhere_events import ElsewhereEvents
 from streamwf.adapters.web.forwarding import Forwarder, forwarded
 from streamwf.adapters.web.reading import read_watched
-from streamwf.errors import NotReady, TooManyWatchers
-from streamwf.moves import Told, read_place
+from streamwf.broadcast import Inbox, nothing
+from streamwf.errors import NotReady, ReadsTooSlowly, TooManyWatchers
+from streamwf.moves import Dropped, Told, read_place
 from streamwf.operations import Operations
 from streamwf.watching import Watch
 
@@ -54,30 +55,56 @@ class EventViews:
         response = web.StreamResponse(headers=_HEADERS)
         elsewhere = ElsewhereEvents(self._forwarder, watch, request)
         until_stopped = asyncio.timeout(None)
-        self._watching.add(until_stopped)
+        last: list[Told] = []
         try:
             async with until_stopped, elsewhere.followed(not among):
+                self._watching.add(until_stopped)
                 await response.prepare(request)
                 await self._tell(request, response, watch)
+        except ReadsTooSlowly as error:
+            last = [Told(Dropped(str(error)), None)]
         except (ConnectionError, TimeoutError):
-            if request.transport is not None and not until_stopped.expired():
-                request.transport.abort()
+            # Nobody is there any more, or this worker stops.
+            pass
         finally:
             self._watching.discard(until_stopped)
+        await self._end(request, response, last)
         return response
 
     async def _tell(self, request: web.Request, response: web.StreamResponse, watch: Watch) -> None:
-        """Raises ConnectionError and TimeoutError once nobody reads any more."""
+        """Raises ConnectionError once nobody reads any more, and ReadsTooSlowly."""
         async with aclosing(watch.tidings()) as tidings:
             async for told in tidings:
                 if request.transport is None or request.transport.is_closing():
                     return
                 for first in range(0, len(told), PILE):
-                    await self._write(response, told[first : first + PILE])
+                    await self._write(response, told[first : first + PILE], watch.inbox)
 
-    async def _write(self, response: web.StreamResponse, told: Sequence[Told]) -> None:
-        async with asyncio.timeout(self._patience):
-            await response.write(b"".join(map(written, told)))
+    async def _write(
+        self, response: web.StreamResponse, told: Sequence[Told], inbox: Inbox
+    ) -> None:
+        """Raises ReadsTooSlowly as soon as that is known."""
+        try:
+            async with asyncio.timeout(self._patience) as patience:
+                inbox.at_overrun = lambda: patience.reschedule(0)
+                await response.write(b"".join(map(written, told)))
+        except TimeoutError:
+            raise ReadsTooSlowly(room=inbox.room) from None
+        finally:
+            inbox.at_overrun = nothing
+
+    async def _end(
+        self, request: web.Request, response: web.StreamResponse, last: Sequence[Told]
+    ) -> None:
+        """Say the last, and give who reads slowly some more time to read it."""
+        try:
+            async with asyncio.timeout(self._patience):
+                if last:
+                    await response.write(b"".join(map(written, last)))
+                await response.write_eof()
+        except (ConnectionError, TimeoutError):
+            if request.transport is not None:
+                request.transport.abort()
 
     async def stop_telling(self, _: web.Application) -> None:
         """End the streams, so that a stop need not wait for them."""
