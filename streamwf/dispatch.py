@@ -381,6 +381,7 @@ class Dispatcher:
             if not record.kind and status not in self._workflow.status_type.__members__:
                 status = UNKNOWN
             self._measures.failed(status, kind, event.errortype)
+            self._measures.recent.at(event.time).failures += 1
             told = {"job": str(kind), "attempt": event.attempt, "error": event.errortype}
             self._paces.warn("job_failed", self._naming, record, kind, **told, type=event.type)
 

@@ -2,7 +2,7 @@
 when somebody asks for them."""
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -68,6 +68,42 @@ class Histogram:
         self.exemplars[bisect_left(BOUNDS, seconds)] = Exemplar(trace_id, seconds, at)
 
 
+#: How long what was counted is kept apart, and how long it is kept, in seconds.
+BUCKET_SECONDS, KEPT_SECONDS = 10, 3600
+
+
+class Bucket:
+    """What was counted in a short time. at: when that begins, in seconds since 1970."""
+
+    __slots__ = ("at", "ended", "failures", "started", "transitions")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.transitions = self.failures = self.started = self.ended = 0
+
+    def counted(self) -> dict[str, int]:
+        return {
+            "transitions": self.transitions,
+            "failures": self.failures,
+            "started": self.started,
+            "ended": self.ended,
+        }
+
+
+class Recent:
+    """What was counted lately, by when."""
+
+    def __init__(self) -> None:
+        self.buckets: deque[Bucket] = deque(maxlen=KEPT_SECONDS // BUCKET_SECONDS + 1)
+
+    def at(self, now: datetime) -> Bucket:
+        """The bucket of an instant; of one in the past, the latest there is."""
+        begin = int(now.timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
+        if not self.buckets or self.buckets[-1].at < begin:
+            self.buckets.append(Bucket(begin))
+        return self.buckets[-1]
+
+
 class Measures:
     """What the shards of one workflow have counted in this process, also those that have left.
 
@@ -77,6 +113,7 @@ class Measures:
     durations: of steps by status; and of timeouts and so on, by the names of their lanes.
     errors: by status, what was at work (`step`, `timer`, `call`, `hook`), and the error's type.
     late: steps that started later than their `lag_alert` allows, by status.
+    recent: what was counted lately, in shards that were live.
     dead_letters: what was put aside. checkpoints: how long those took that came to be.
     """
 
@@ -88,6 +125,7 @@ class Measures:
         self.durations: dict[str, Histogram] = {}
         self.errors: Counter[tuple[str, str, str]] = Counter()
         self.late: Counter[str] = Counter()
+        self.recent = Recent()
         self.dead_letters = 0
         self.checkpoints = Histogram()
         self.checkpoints_failed = 0

@@ -24,9 +24,12 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def _duration(value: Any) -> Any:
     """Read what people write, like 250ms, 10s or 2m; seconds without a unit."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", value) if isinstance(value, str) else None
-    return (
-        value if match is None else timedelta(seconds=float(match[1]) * _SECONDS[match[2] or "s"])
-    )
+    if match is None:
+        return value
+    try:
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2] or "s"])
+    except OverflowError:
+        raise ValueError("it is too long") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]

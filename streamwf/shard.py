@@ -167,6 +167,7 @@ class Shard:
         self.rows = Rows(table)
         self._broadcast = broadcast or Broadcast()
         self._moves: list[tuple[int, Move]] | None = None
+        self._changed = 0
         self._under_way = False
         self._begun_at = 0.0
         self._appends: list[Append] = []
@@ -204,6 +205,9 @@ class Shard:
         for record in records:
             self._fold_one(record, now)
             self.position = record.offset + 1
+        if self._changed and self.live:
+            self.measures.recent.at(now).transitions += self._changed
+        self._changed = 0
         self._tell(begin)
         if not self.live:
             self.maybe_live()
@@ -325,6 +329,7 @@ class Shard:
             self.rows.change(archived, None, before)
             if self.live:
                 self._plan(archived, before, now)
+        self._changed += not event.kind
         self.rows.change(key, before, after)
         for emission in emissions(self.workflow, before, after, event):
             self._emit(emission, offset)
@@ -341,6 +346,8 @@ class Shard:
         former = None if before is None or event.type == TRIGGER else before.state
         if former is not after.state and not after.kind:
             self._state_changes[former, after.state] += 1
+            if self.live:
+                self._count(former, after.state, now)
         if event.type == REJECTED:
             self._bury(after, event)
         if self.live:
@@ -349,6 +356,13 @@ class Shard:
         if self._moves is not None and not after.kind:
             known = None if event.type == TRIGGER else before
             self._moves.append((offset + 1, move_of(self.workflow, known, after, event)))
+
+    def _count(self, former: State | None, state: State, now: datetime) -> None:
+        """A run has started, or ended."""
+        if former is None:
+            self.measures.recent.at(now).started += 1
+        elif former in LIVE and state not in LIVE:
+            self.measures.recent.at(now).ended += 1
 
     def _exemplify(self, event: Event, record: LogRecord, now: datetime) -> None:
         trace_id = trace_id_of(event.traceparent)

@@ -13,6 +13,7 @@ from streamwf.errors import InvalidQuery, RecordTooLarge
 from streamwf.events import check_foreign_id
 from streamwf.letter_views import LetterQuery
 from streamwf.moves import Watched
+from streamwf.overview import Window
 from streamwf.views import (
     SEARCH,
     BulkSteering,
@@ -108,6 +109,11 @@ def read_watched(request: web.Request) -> Watched:
     }
     given.pop(LAST_EVENT_ID_PARAMETER, None)
     return Watched.of(**given)
+
+
+def read_window(request: web.Request) -> Window:
+    """Raises InvalidQuery."""
+    return Window.of(**_single(request))
 
 
 def _given(request: web.Request) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
 from streamwf.adapters.web.letters import LetterViews
 from streamwf.adapters.web.listing import ListViews
 from streamwf.adapters.web.masking import MaySee, masking, nobody
+from streamwf.adapters.web.overview import OverviewViews
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.connector_views import ConnectorAction
@@ -69,6 +70,7 @@ def application(
     connectors = ConnectorViews(operations, elsewhere)
     letters = LetterViews(operations)
     events = EventViews(operations, forwarder)
+    overview = OverviewViews(operations, elsewhere)
     app.add_routes(
         [
             web.get("/healthz", process.healthz),
@@ -99,6 +101,7 @@ def application(
             web.post(
                 f"/api/v1/dead-letters/{{letter}}/{{action:{_LETTER_ACTIONS}}}", letters.settle
             ),
+            web.get("/api/v1/overview", overview.overview),
             web.get("/api/v1/events", events.events, allow_head=False),
             web.get("/api/v1/runs", lists.find),
             web.get("/api/v1/runs/count", lists.count),

@@ -47,7 +47,7 @@ ORDER = [
     {"stored_log"},
     {"following", "stored_shard"},
     {"looking", "changing", "roles"},
-    {"retelling", "watching"},
+    {"retelling", "watching", "overview"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
     {"stored"},
     {"stored_aside"},
