@@ -40,6 +40,7 @@ from streamwf.schedule_views import ScheduleView
 from streamwf.sources import Call, Led, Message, Start, from_iterator
 from streamwf.testing import build_run, engine
 from streamwf.views import Filter, Query, Refusal
+from streamwf.watch_client import RunMove
 
 
 class Order(BaseModel):
@@ -248,6 +249,11 @@ async def used(client: Client) -> None:
     async for each in client.list(orders, status=[Status.PICKED], state=State.PAUSED):
         assert_type(each.status, Status)
     assert_type(await client.count(Filter(status=["PICKED"])), int)
+    async for move in client.watch(orders, status=[Status.PICKED], after="place", notice=print):
+        assert_type(move, RunMove[Status])
+        assert_type(move.status, Status)
+        assert_type(move.previous, Status | None)
+        break
     async for part in client.bulk("pause", Query(prefix="o-"), "stop"):
         assert_type(part.refused, list[Refusal])
 

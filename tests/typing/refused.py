@@ -212,6 +212,8 @@ async def answered(client: Client) -> None:
     await handle.await_(Foreign.DONE)  # type: ignore[arg-type]
     print((await handle.get()).object.nope)  # type: ignore[attr-defined]
     await client.fork("run", "1")  # type: ignore[arg-type]
+    client.watch(orders, status=Foreign.DONE)  # type: ignore[misc]
+    client.watch("orders")  # type: ignore[arg-type]
 
 
 async def misused(client: Client) -> None:
