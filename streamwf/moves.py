@@ -1,7 +1,6 @@
 """Moves of runs as they are told to whoever watches, and where in the logs they are. Pure."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -150,6 +149,9 @@ def move_of(
     )
 
 
+#: What no offset reaches.
+_BEYOND = 2**63
+
 #: How far each shard's log was told: the offset of the next event.
 Positions: TypeAlias = dict[ShardId, int]
 
@@ -166,18 +168,41 @@ def place_of(positions: Mapping[ShardId, int]) -> str | None:
     return word if len(word) <= MAX_PLACE else None
 
 
+class Places:
+    """The places that differ in how far one shard's log was told: many of them, at little cost."""
+
+    def __init__(self, positions: Mapping[ShardId, int], shard: ShardId) -> None:
+        word = place_of(positions)
+        self._before = None if word is None else f"{word}{_BUT}{sorted(positions).index(shard)}."
+
+    def at(self, position: int) -> str | None:
+        return None if self._before is None else f"{self._before}{position}"
+
+
+#: After positions: one that is another, as its place among them all in order, and what it is.
+_BUT = "~"
+
+
 def read_place(word: str) -> Positions:
     """Raises InvalidQuery."""
     try:
-        padded = word.encode("ascii") + b"=" * (-len(word) % 4)
-        packed = _unpack(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+        return _read(word)
+    except (ValueError, IndexError, msgspec.MsgspecError, RecursionError):
         raise InvalidQuery(field="Last-Event-ID", why="no event has such an id") from None
+
+
+def _read(word: str) -> Positions:
+    word, _, but = word.partition(_BUT)
+    padded = word.encode("ascii") + b"=" * (-len(word) % 4)
+    packed = _unpack(base64.b64decode(padded, altchars=b"-_", validate=True))
     found = {
         ShardId(workflow, number): position
         for workflow, numbers in packed.items()
         for number, position in numbers.items()
     }
-    if any(number < 0 or position < 0 for (_, number), position in found.items()):
-        raise InvalidQuery(field="Last-Event-ID", why="no event has such an id")
+    if but:
+        index, position = map(int, but.split("."))
+        found[sorted(found)[index]] = position
+    if any(number < 0 or not 0 <= at < _BEYOND for (_, number), at in found.items()):
+        raise ValueError("no log has such offsets")
     return found

@@ -7,7 +7,18 @@ from time import monotonic
 from .broadcast import ROOM, Inbox
 from .errors import ReadsTooSlowly, StreamwfError
 from .looking import Host
-from .moves import Batch, Dropped, Gap, Missing, Positions, Shards, Told, Watched, place_of
+from .moves import (
+    Batch,
+    Dropped,
+    Gap,
+    Missing,
+    Places,
+    Positions,
+    Shards,
+    Told,
+    Watched,
+    place_of,
+)
 from .ports import ShardId
 from .retelling import retell
 from .shard import Shard
@@ -118,23 +129,22 @@ class Watch:
             self.inbox.following.discard(key)
             self._look_at = 0.0
             return []
-        found = []
-        for position, move in batch.moves:
-            if position > told:
-                self.positions[key] = position
-                if self._asked.fits(move):
-                    found.append(Told(move, self._place_of(key, position)))
+        fitting = [
+            (position, move)
+            for position, move in batch.moves
+            if position > told and self._asked.fits(move)
+        ]
         self.positions[key] = max(batch.end, told)
-        return found
+        if not fitting:
+            return []
+        places = Places({key: told} if self._among else self.positions, key)
+        return [Told(move, places.at(position)) for position, move in fitting]
 
     def _skipped(self, gap: Gap) -> list[Told]:
         key = ShardId(gap.workflow, gap.shard)
         back = gap.end < gap.begin
         self.positions[key] = gap.end if back else max(self.positions.get(key, 0), gap.end)
-        return [Told(gap, self._place_of(key, self.positions[key]))]
-
-    def _place_of(self, key: ShardId, position: int) -> str | None:
-        return place_of({key: position}) if self._among else self.place
+        return [Told(gap, None if self._among else self.place)]
 
     # ---- which shards there are
 

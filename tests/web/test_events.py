@@ -15,7 +15,7 @@ from streamwf import watching
 from streamwf.adapters import sse
 from streamwf.adapters.web import Server
 from streamwf.errors import TooManyWatchers
-from streamwf.moves import place_of, read_place
+from streamwf.moves import Places, place_of, read_place
 from streamwf.ports import ShardId
 from streamwf.views import Trigger
 from tests.support import eventually
@@ -159,7 +159,9 @@ async def test_what_can_not_be_asked_is_refused(worker: Worker, asked: str, stat
 
 
 async def test_a_header_that_is_no_place(worker: Worker) -> None:
-    for value in ("x", "A" * 100, "%00", "=" * 50):
+    known = place_of({ShardId("orders", 0): 1}) or ""
+    bad = [f"{known}~{but}" for but in ("1.5", "0.-1", "0", "0.1.2", "x.y", f"0.{2**64}")]
+    for value in ("x", "A" * 100, "%00", "=" * 50, "~0.1", *bad):
         reply = await worker.get(EVENTS, headers={"Last-Event-ID": value})
         assert reply.status == 422, value
     huge = place_of({ShardId("orders", 0): 2**62})
@@ -391,4 +393,6 @@ def test_places() -> None:
     assert place is not None
     assert len(place) < 200
     assert read_place(place) == positions
+    one = ShardId("orders", 3)
+    assert read_place(Places(positions, one).at(7) or "") == {**positions, one: 7}
     assert place_of({ShardId("orders", n): 2**40 for n in range(5_000)}) is None
