@@ -3,11 +3,12 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 from streamwf.errors import DataDirInUse
+from streamwf.ports import Terms
 from streamwf.tables.runs import Memory, RunsTable
 
 #: A shard: workflow and partition.
@@ -15,10 +16,14 @@ Held = tuple[str, int]
 
 
 class DataDir:
-    """The tables in a directory. It belongs to one worker at a time."""
+    """The tables in a directory. It belongs to one worker at a time.
 
-    def __init__(self, path: Path) -> None:
+    terms: those by which the runs of each workflow are indexed.
+    """
+
+    def __init__(self, path: Path, terms: Mapping[str, Terms]) -> None:
         self.path = path
+        self._terms = terms
         self._memory = Memory()
         self._tables: dict[Held, RunsTable] = {}
         self._lock: IO[str] | None = None
@@ -39,7 +44,8 @@ class DataDir:
     def table(self, held: Held) -> RunsTable:
         """The table of a shard, opened if it is not yet."""
         if held not in self._tables:
-            self._tables[held] = RunsTable(self._path(held), self._memory)
+            terms = self._terms[held[0]]
+            self._tables[held] = RunsTable(self._path(held), self._memory, terms)
         return self._tables[held]
 
     def keep(self, shards: Iterable[Held]) -> None:

@@ -44,6 +44,7 @@ from streamwf.lanes import Paces
 from streamwf.logs import letter_fields
 from streamwf.measures import Measures
 from streamwf.ports import KeyProvider, Letter, Logger, LogRecord
+from streamwf.searched import terms_of
 from streamwf.settings import Settings
 from streamwf.shard import Shard
 
@@ -86,7 +87,7 @@ class KafkaHost:
         self.clock = SystemClock()
         self.max_record_bytes = settings.max_record_bytes
         self.partitions = settings.partitions
-        self.data = DataDir(settings.data_dir)
+        self.data = DataDir(settings.data_dir, {each.name: terms_of(each) for each in workflows})
         self.logger: Logger = logger or structlog.get_logger("streamwf.worker")
         self._shard_logger: Logger = logger or structlog.get_logger("streamwf.shard")
         self._keys = WorkerKeys(workflows, settings, key_provider, self._shard_logger)

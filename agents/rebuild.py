@@ -18,6 +18,7 @@ from streamwf.comparing import Difference, Rebuilt, Verified
 from streamwf.comparing import differences as compared
 from streamwf.definition import Workflow
 from streamwf.errors import WorkersRunning
+from streamwf.searched import terms_of
 from streamwf.settings import Settings
 from streamwf.tables.runs import Memory, RunsTable
 
@@ -34,7 +35,7 @@ async def rebuild(workflow: Workflow[Any, Any], settings: Settings, progress: Pr
     workers = await running_workers(settings, app_id)
     if workers:
         raise WorkersRunning(count=workers, app_id=app_id)
-    data = DataDir(settings.data_dir)
+    data = DataDir(settings.data_dir, {workflow.name: terms_of(workflow)})
     data.lock()
     folding = Folding(workflow, settings, progress)
     await folding.reader.start()

@@ -25,6 +25,7 @@ from .measures import Measures
 from .operations import Operations
 from .ports import Clock, Filed, KeyProvider, Letter, Logger, LogRecord, Tracing
 from .record import FIRST_KEY, Record
+from .searched import terms_of
 from .settings import Settings, load
 from .shard import Limits, Shard
 from .tables.keys import MemoryKeys
@@ -151,7 +152,7 @@ class EmbeddedHost:
         Raises LiveRunsInUnknownStatus if a former log has runs where the definition has no status.
         """
         for name, workflow in self.workflows.items():
-            table, log = MemoryTable(), self.logs[name]
+            table, log = MemoryTable(terms_of(workflow)), self.logs[name]
             self._tables[name] = table
             shard = self._shards[name] = Shard(
                 workflow,

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,7 +11,8 @@ import msgspec
 from .definition import Workflow
 from .errors import InvalidQuery, WorkflowNotFound
 from .events import Instant, check_foreign_id
-from .record import FIRST_KEY, Record
+from .record import FIRST_KEY, INNER_PREFIX, LAST_KEY, Record
+from .searched import decoded, values_at
 from .views import SEARCH, Filter, Order, RunView
 
 #: Where a run stands in a list, to be compared with other places of the same order.
@@ -19,7 +20,7 @@ Place: TypeAlias = tuple[Any, ...]
 
 
 class Cursor(NamedTuple):
-    """The last run of a page, and the list that it is of.
+    """The last run that was looked at for a page, and the list that it is of.
 
     at: the instant of that run that the list is ordered by; in the order of foreign ids, when it
         was created.
@@ -56,7 +57,17 @@ def place_of(order: Order, workflow: str, run: Record | RunView) -> Place:
 def cursor_of(order: Order, run: RunView, until: datetime | None = None) -> str:
     """Where the page after this run begins."""
     at = instant_of(order, run)
-    cursor = Cursor(order, run.workflow, run.foreign_id, run.run_id, at, until)
+    return encoded(Cursor(order, run.workflow, run.foreign_id, run.run_id, at, until))
+
+
+def place_at(cursor: Cursor) -> Place:
+    """Where the run stands that a cursor is at."""
+    if not by_instant(cursor.order):
+        return cursor.workflow, cursor.foreign_id
+    return cursor.at, cursor.workflow, cursor.foreign_id, cursor.run_id
+
+
+def encoded(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
@@ -89,9 +100,7 @@ class Following:
         after = self._after
         if after is None:
             return True
-        border: Place = (after.workflow, after.foreign_id)
-        if by_instant(self._order):
-            border = (after.at, *border, after.run_id)
+        border = place_at(after)
         place = place_of(self._order, workflow, run)
         if place == border:
             return self._follows_at_the_border(after, run)
@@ -111,45 +120,59 @@ class Selection:
     """A filter as it concerns the runs of one workflow."""
 
     def __init__(self, asked: Filter, workflow: Workflow[Any, Any]) -> None:
-        self._asked = asked
+        self.asked = asked
         self._workflow = workflow
-        self._search = [
-            (name.split("."), frozenset(values)) for name, values in asked.search.items() if values
-        ]
-        self._none = bool(self._search) and not set(asked.search) <= set(workflow.search)
+        self.search = {name: frozenset(values) for name, values in asked.search.items() if values}
+        self._paths = [(name.split("."), values) for name, values in self.search.items()]
         self.prefix = asked.prefix or ""
+        wanted = asked.foreign_id
+        unnamed = wanted is not None and not wanted.startswith(self.prefix)
+        #: Whether it is certain that no run of this workflow fits.
+        self.none = unnamed or bool(self.search and not set(asked.search) <= set(workflow.search))
 
     @property
     def start(self) -> str:
-        """The key from which on runs may fit."""
-        return max(FIRST_KEY, self.prefix, self._asked.foreign_id or "")
+        """The key from which on runs may fit, in the order of foreign ids."""
+        return max(FIRST_KEY, self.prefix, self.asked.foreign_id or "")
 
-    def over(self, record: Record) -> bool:
-        """Whether none fits from here on, in the order of foreign ids."""
-        wanted = self._asked.foreign_id
-        return self._none or (
-            not record.foreign_id.startswith(self.prefix)
-            or (wanted is not None and record.foreign_id != wanted)
-        )
+    @property
+    def stop(self) -> str:
+        """The key from which on none fits any more."""
+        if self.asked.foreign_id is not None:
+            return after_all_of(self.asked.foreign_id)
+        return self.prefix + LAST_KEY
 
     @property
     def by_standing(self) -> bool:
         """Whether status and state alone tell which runs fit."""
-        asked = self._asked
-        return asked.filter() == Filter(
-            workflow=asked.workflow, status=asked.status, state=asked.state
-        )
+        return self.only("status", "state")
+
+    def only(self, *names: str) -> bool:
+        """Whether these filters, and that of the workflow, tell which runs fit."""
+        asked = self.asked
+        these = {name: getattr(asked, name) for name in (*names, "workflow")}
+        return asked.filter() == Filter.model_construct(**these)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is up to status and state, too, which runs fit."""
+        return bool(self.asked.status or self.asked.state)
 
     def stands(self, status: str, state: str) -> bool:
-        asked = self._asked
+        asked = self.asked
         return (not asked.status or self._workflow.current(status) in asked.status) and (
             not asked.state or state in asked.state
         )
 
+    def named(self, foreign_id: str) -> bool:
+        wanted = self.asked.foreign_id
+        return foreign_id.startswith(self.prefix) and wanted in (None, foreign_id)
+
     def fits(self, record: Record) -> bool:
-        asked = self._asked
+        asked = self.asked
         return (
             self.stands(record.status, record.state)
+            and self.named(record.foreign_id)
             and _within(record.created_at, asked.created_after, asked.created_before)
             and _within(record.updated_at, asked.updated_after, asked.updated_before)
         )
@@ -157,15 +180,12 @@ class Selection:
     @property
     def searches(self) -> bool:
         """Whether it is up to their objects, too, which runs fit."""
-        return bool(self._search)
+        return bool(self.search)
 
     def finds(self, record: Record) -> bool:
         """Whether a run's object fits."""
-        try:
-            carried = msgspec.json.decode(record.object)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            return False
-        return all(not wanted.isdisjoint(values_at(carried, path)) for path, wanted in self._search)
+        carried = decoded(record)
+        return all(not wanted.isdisjoint(values_at(carried, path)) for path, wanted in self._paths)
 
 
 def selections(
@@ -197,13 +217,6 @@ def _within(instant: datetime, after: datetime | None, before: datetime | None) 
     return (after is None or instant >= after) and (before is None or instant < before)
 
 
-def values_at(carried: Any, path: Sequence[str]) -> Iterator[str]:
-    """What is at a path, as text; of a list, what is there of each element."""
-    for element in carried if isinstance(carried, list) else [carried]:
-        if path:
-            if isinstance(element, dict) and path[0] in element:
-                yield from values_at(element[path[0]], path[1:])
-        elif isinstance(element, str):
-            yield element
-        elif not isinstance(element, dict | list):
-            yield msgspec.json.encode(element).decode()
+def after_all_of(foreign_id: str) -> str:
+    """The key that comes after all runs of a foreign id, and before those of any other."""
+    return foreign_id + INNER_PREFIX

@@ -4,10 +4,8 @@ What another worker owns is asked of that one, by the web views.
 """
 
 import asyncio
-import heapq
-import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -23,18 +21,11 @@ from .errors import (
     WorkflowNotFound,
 )
 from .events import Event
-from .lists import (
-    Cursor,
-    Following,
-    Place,
-    cursor_of,
-    descending,
-    place_of,
-    read_cursor,
-    selections,
-)
+from .listing import Listing
+from .lists import Cursor, encoded, read_cursor, selections
 from .masked_views import events_for_who_asks, for_who_asks
 from .measures import Measures
+from .moment import Moment
 from .ports import Clock, Letter, LetterLog, Logger, LogRecord, Tracing
 from .record import DELETED, LIVE, Record, State
 from .settings import Settings
@@ -52,9 +43,6 @@ from .views import (
     run_view,
     without_data,
 )
-
-#: How many rows are looked at before others on the loop have their turn.
-TURN = 500
 
 
 class Host(Protocol):
@@ -181,77 +169,34 @@ class Looking:
         foreign id whose shard is not live here.
         """
         after = read_cursor(query.cursor, query.order)
-        in_order = query.order == "foreign_id"
-        size = query.limit + 1
-        kept: list[tuple[Place, Shard, Record]] = []
-        until = after.until if after else None
-        async for shard, record in self._fitting(query, query.order, after):
-            kept.append((place_of(query.order, shard.workflow.name, record), shard, record))
-            if in_order and len(kept) == size:
-                break
-            if query.order == "updated" and after is None:
-                until = max(until or record.updated_at, record.updated_at)
-            if len(kept) == 2 * size:
-                _first(kept, query.order, size)
-        _first(kept, query.order, size)
-        runs = [await self._view(shard, record) for _, shard, record in kept[: query.limit]]
-        more = len(kept) == size
-        return Page(runs=runs, cursor=cursor_of(query.order, runs[-1], until) if more else None)
+        found, cursor = await self._listing(query, query.order, after).page(query.limit)
+        runs = [await self._view(shard, record) for shard, record in found]
+        return Page(runs=runs, cursor=None if cursor is None else encoded(cursor))
 
     async def count(self, asked: Filter) -> Count:
         """How many runs fit a filter. Raises what `find` does."""
-        count = 0
         chosen = selections(asked, self.host.workflows)
-        if all(selection.by_standing for _, selection in chosen):
-            # These are counted all along.
-            for name, selection in chosen:
-                for shard in self.host.shards(name):
-                    counts = shard.counts().items()
-                    count += sum(n for standing, n in counts if selection.stands(*standing))
-            return Count(count=count)
-        async for _ in self._fitting(asked, "foreign_id", None):
-            count += 1
+        if not all(selection.by_standing for _, selection in chosen):
+            return Count(count=await self._listing(asked, "created", None).count())
+        # These are counted all along.
+        count = 0
+        for name, selection in chosen:
+            for shard in self.host.shards(name):
+                counts = shard.counts().items()
+                count += sum(n for standing, n in counts if selection.stands(*standing))
         return Count(count=count)
 
-    async def _fitting(
-        self, asked: Filter, order: Order, after: Cursor | None
-    ) -> AsyncIterator[tuple[Shard, Record]]:
-        """The runs that fit and come after a cursor, in the order of foreign ids."""
-        follows = Following(order, after)
-        for name, selection in selections(asked, self.host.workflows):
-            start = selection.start
-            if asked.workflow and asked.foreign_id is not None:
-                self._shard_of(name, asked.foreign_id)
-            if after is not None and order == "foreign_id":
-                if name < after.workflow:
-                    continue
-                if name == after.workflow:
-                    start = max(start, after.foreign_id)
-            async for shard, record in self._scan(name, start):
-                if selection.over(record):
-                    break
-                if not (follows(name, record) and selection.fits(record)):
-                    continue
-                if selection.searches and not selection.finds(await self._shown(shard, record)):
-                    continue
-                yield shard, record
-
-    async def _scan(self, name: str, start: str) -> AsyncIterator[tuple[Shard, Record]]:
-        """The runs of a workflow in the order of their foreign ids, from `start` on.
-
-        The newest run of a foreign id comes first, so that a run which is new shifts no page.
-        """
-        scans = [
-            ((key, shard, record) for key, record in shard.scan(start))
-            for shard in self.host.shards(name)
+    def _listing(self, asked: Filter, order: Order, after: Cursor | None) -> Listing:
+        if asked.workflow and asked.foreign_id is not None:
+            self._shard_of(asked.workflow, asked.foreign_id)
+        chosen = [
+            (name, selection, list(self.host.shards(name)))
+            for name, selection in selections(asked, self.host.workflows)
         ]
-        merged = heapq.merge(*scans, key=lambda item: item[0])
-        groups = itertools.groupby(merged, key=lambda item: item[2].foreign_id)
-        newest_first = itertools.chain.from_iterable(sorted(group, key=_age) for _, group in groups)
-        for number, (_, shard, record) in enumerate(newest_first, 1):
-            yield shard, record
-            if number % TURN == 0:
-                await asyncio.sleep(0)
+        return Listing(asked, chosen, order, after, self._finds)
+
+    async def _finds(self, moment: Moment, record: Record) -> bool:
+        return moment.selection.finds(await self._shown(moment.shard, record))
 
     async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
         """Wait until a run is at a status, or has passed it; without one, until it has ended.
@@ -339,15 +284,3 @@ class Looking:
         """The run in plain."""
         vault = self.host.vaults.of(shard.workflow.name)
         return record if vault is None else await vault.shown(record)
-
-
-def _age(item: tuple[str, Shard, Record]) -> tuple[bool, int]:
-    """Smaller for the newer run of a foreign id, whatever the older one was told since."""
-    key, _, record = item
-    return key != record.foreign_id, -record.offsets[0]
-
-
-def _first(kept: list[tuple[Place, Shard, Record]], order: Order, size: int) -> None:
-    """Leave so many, in their order."""
-    kept.sort(key=lambda item: item[0], reverse=descending(order))
-    del kept[size:]

@@ -6,6 +6,7 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -15,7 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .events import Event
-from .record import Record, State, Trace
+from .record import LAST_KEY, Record, State, Trace
 
 KindT = TypeVar("KindT", bound=str)
 
@@ -123,6 +124,17 @@ class Checkpoint:
     position: int
 
 
+class Terms(Protocol):
+    """The terms of a run: what its object is searched by. A pure function, quick to call.
+
+    name: tells apart those who find other terms; empty if none are ever found.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, record: Record) -> Collection[bytes]: ...
+
+
 class ShardTable(Protocol):
     """The rows, the agenda and the position of one shard.
 
@@ -143,8 +155,20 @@ class ShardTable(Protocol):
         """(due time, key of the row) of what is due in [start, end), in order. If there are more
         than `limit`, it stops after the last one that is due at the same instant."""
 
-    def scan(self, start: str) -> Iterable[tuple[str, Record]]:
-        """Rows in the order of their keys, from `start` on."""
+    def scan(
+        self, start: str, stop: str = LAST_KEY, *, backwards: bool = False
+    ) -> Iterator[tuple[str, Record]]:
+        """Rows with keys in [start, stop), in the order of their keys or against it."""
+
+    @property
+    def terms(self) -> Terms:
+        """Those by which the runs are indexed."""
+
+    def between(
+        self, start: bytes, stop: bytes, *, backwards: bool = False, limit: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """At most `limit` index rows (`indexing.py`) with keys in [start, stop), in the order of
+        their keys or against it: as they are when this is called, whatever is written later."""
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """How many runs there are by (status, state)."""

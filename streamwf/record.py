@@ -219,6 +219,9 @@ INNER_PREFIX = "\x01"
 #: The first key of a run of the workflow itself.
 FIRST_KEY = " "
 
+#: Every key comes before it.
+LAST_KEY = "\U0010ffff"
+
 
 def has_room(held: int, more: int) -> bool:
     """Whether a run that holds so many bytes of others can hold more. Something alone it can."""

@@ -37,6 +37,7 @@ from .ports import (
     ShardId,
     Tracing,
 )
+from .searched import terms_of
 from .settings import Settings
 from .shard import Append, Aside, Limits, Shard
 from .stored_log import StoredLog
@@ -191,7 +192,7 @@ class StoredHost:
     async def _open(self, wanted: ShardId, hold: Hold) -> StoredShard:
         records, workflow = self.stores.records, self.workflows[wanted.workflow]
         position = await records.open(wanted, hold.token)
-        table = await table_of(records, wanted, position)
+        table = await table_of(records, wanted, position, terms_of(workflow))
         end = await self._end_of(wanted, position or 0)
         owned: StoredShard
         shard = Shard(

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from .ports import Change, Checkpoint, Hold, RecordStore, ShardId
+from .ports import Change, Checkpoint, Hold, RecordStore, ShardId, Terms
 from .shard import Aside, Shard
 from .tables.memory import MemoryTable
 
@@ -23,9 +23,14 @@ IDLE = 10.0
 Send = Callable[[Sequence[Aside]], Awaitable[None]]
 
 
-async def table_of(records: RecordStore, shard: ShardId, position: int | None) -> MemoryTable:
-    """The rows of a shard, in memory. Raises StoreUnreachable."""
-    table, pile = MemoryTable(), list[Change]()
+async def table_of(
+    records: RecordStore, shard: ShardId, position: int | None, terms: Terms | None = None
+) -> MemoryTable:
+    """The rows of a shard, in memory. terms: those by which they are indexed, if they are.
+
+    Raises StoreUnreachable.
+    """
+    table, pile = MemoryTable(terms), list[Change]()
     async for key, record in records.rows(shard):
         pile.append(Change(key, None, record))
         if len(pile) == PILE:

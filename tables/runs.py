@@ -1,7 +1,8 @@
 """The runs table of one shard: RocksDB, in the image of its changelog.
 
 What lies in it, by the first byte of the key: `r` runs, with all of a foreign id side by side;
-`d` the agenda (timers.py); `i` from run id to the key of the row; `m` what the table is as of. A
+`d` the agenda (timers.py); `i` from run id to the key of the row; `c`, `u` and `f` what runs are
+listed by (`streamwf/indexing.py`); `m` what the table is as of. A
 batch holds the rows of whole checkpoints together with their position and the changelog's offset,
 so that the store never holds what the changelog does not.
 """
@@ -10,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import cast
 
@@ -25,9 +27,11 @@ from rocksdict import (
 )
 
 from streamwf.agenda import timers_of
-from streamwf.ports import Change, Due
-from streamwf.record import Record, decode_record, row_key
-from streamwf.tables import ids, timers
+from streamwf.indexing import LETTERS, VERSION
+from streamwf.indexing import index_rows as rows_of
+from streamwf.ports import Change, Due, Terms
+from streamwf.record import LAST_KEY, Record, decode_record, row_key
+from streamwf.tables import ids, index_rows, timers
 from streamwf.tables.tally import Tally
 
 _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
@@ -35,6 +39,9 @@ _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
 #: Shared by all shards of the process: bytes of cached blocks, and of rows not yet in files.
 _CACHE_BYTES = 64 << 20
 _BUFFER_BYTES = 96 << 20
+
+#: Index rows that are written in one batch when all runs are indexed anew.
+_PILE = 10_000
 
 
 class AsOf(msgspec.Struct, frozen=True):
@@ -44,6 +51,7 @@ class AsOf(msgspec.Struct, frozen=True):
     marker: the offset, in the changelog, of the latest position marker that it holds.
     position: the offset of the next event to fold.
     timers: how many wait, by status; None in a table that was written before they were counted.
+    index: by what its runs are indexed.
     """
 
     table_id: str
@@ -51,6 +59,7 @@ class AsOf(msgspec.Struct, frozen=True):
     position: int
     counts: list[tuple[str, str, int]] = []
     timers: list[tuple[str, int]] | None = None
+    index: str = ""
 
 
 class Memory:
@@ -64,8 +73,12 @@ class Memory:
 class RunsTable:
     """Implements `streamwf.ports.ShardTable`."""
 
-    def __init__(self, path: Path, memory: Memory, *, sync: bool = False) -> None:
-        """sync: whether what is written is on the disk, and not only in the system's cache."""
+    def __init__(
+        self, path: Path, memory: Memory, terms: Terms | None = None, *, sync: bool = False
+    ) -> None:
+        """terms: those by which runs are indexed; None for a table that lists are never made of.
+        sync: whether what is written is on the disk, and not only in the system's cache."""
+        self._terms = terms
         self._path = path
         self._memory = memory
         self._writing = WriteOptions()
@@ -92,6 +105,12 @@ class RunsTable:
             Counter({(status, state): count for status, state, count in counts}),
             self._counted() if known is None else Counter(dict(known)),
         )
+        if self.as_of is not None and self.as_of.index != self._indexed_by:
+            self._index_anew(self.as_of)
+
+    @property
+    def _indexed_by(self) -> str:
+        return "" if self._terms is None else f"{VERSION} {self._terms.name}"
 
     @property
     def position(self) -> int | None:
@@ -106,6 +125,21 @@ class RunsTable:
     def close(self) -> None:
         self._db.close()
 
+    def _index_anew(self, as_of: AsOf) -> None:
+        """The index is that of another version, or of other fields. Until all is done, the table
+        says so, and this would begin again."""
+        for letter in LETTERS:
+            self._db.delete_range(letter, bytes([letter[0] + 1]))
+        if self._terms is not None:
+            rows = (row for _, each in self.scan("") for row in rows_of(each, self._terms))
+            while pile := list(islice(rows, _PILE)):
+                batch = WriteBatch(raw_mode=True)
+                for row in pile:
+                    batch.put(*row)
+                self._db.write(batch, self._writing)
+        self.as_of = msgspec.structs.replace(as_of, index=self._indexed_by)
+        self._db.put(_AS_OF, msgspec.msgpack.encode(self.as_of), self._writing)
+
     # ---- writing
 
     def write(self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf) -> None:
@@ -118,9 +152,17 @@ class RunsTable:
             batch.delete(_RUN_ID + run_id.encode())
         for change, row in zip(changes, rows, strict=True):
             self._put(batch, tally, change, row)
+        if self._terms is not None:
+            index, gone = index_rows.changed(changes, self._terms, self.get)
+            for key in gone:
+                batch.delete(key)
+            for key, value in index.items():
+                batch.put(key, value)
         counts = [(*pair, count) for pair, count in tally.runs.items() if count]
         waiting = [(status, count) for status, count in tally.timers.items() if count]
-        as_of = msgspec.structs.replace(as_of, counts=counts, timers=waiting)
+        as_of = msgspec.structs.replace(
+            as_of, counts=counts, timers=waiting, index=self._indexed_by
+        )
         batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
         self._db.write(batch, self._writing)
         self.as_of, self._tally = as_of, tally
@@ -178,31 +220,49 @@ class RunsTable:
 
     def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
         found: list[tuple[datetime, str]] = []
-        stop = timers.instant_key(end)
-        for key, _ in self._items(timers.instant_key(start)):
-            if key >= stop:
-                break
+        for key, _ in self._items(timers.instant_key(start), timers.instant_key(end)):
             due = timers.read(key)
             if len(found) >= limit and due[0] != found[-1][0]:
                 break
             found.append(due)
         return found
 
-    def scan(self, start: str) -> Iterator[tuple[str, Record]]:
-        for key, row in self._items(_ROW + start.encode()):
-            if not key.startswith(_ROW):
-                return
+    def scan(
+        self, start: str, stop: str = LAST_KEY, *, backwards: bool = False
+    ) -> Iterator[tuple[str, Record]]:
+        for key, row in self._items(_ROW + start.encode(), _ROW + stop.encode(), backwards):
             yield key[1:].decode(), decode_record(row)
 
     def rows(self) -> Iterable[tuple[str, bytes]]:
         """Every row as it is stored, in the order of the keys."""
-        for key, row in self._items(_ROW):
-            if not key.startswith(_ROW):
-                return
+        for key, row in self._items(_ROW, _ROW + LAST_KEY.encode()):
             yield key[1:].decode(), row
 
-    def _items(self, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return cast("Iterator[tuple[bytes, bytes]]", iter(self._db.items(from_key=start)))
+    @property
+    def terms(self) -> Terms:
+        assert self._terms is not None, "it is not indexed"
+        return self._terms
+
+    def between(
+        self, start: bytes, stop: bytes, *, backwards: bool = False, limit: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        assert self._terms is not None, "it is not indexed"
+        return islice(self._items(start, stop, backwards), limit)
+
+    def _items(
+        self, start: bytes, stop: bytes, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """What has keys in [start, stop), as it is when this is called."""
+        # Bounds of RocksDB's own are not kept alive by the iterators that they are given to.
+        if backwards:
+            found = self._read(True, stop)
+            return takewhile(
+                lambda item: item[0] >= start, dropwhile(lambda i: i[0] >= stop, found)
+            )
+        return takewhile(lambda item: item[0] < stop, self._read(False, start))
+
+    def _read(self, backwards: bool, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return cast("Iterator[tuple[bytes, bytes]]", iter(self._db.items(backwards, key)))
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         return self._tally.runs

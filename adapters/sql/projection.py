@@ -36,8 +36,8 @@ from sqlalchemy.schema import CreateColumn
 from streamwf.adapters.sql.engine import writing
 from streamwf.adapters.sql.schema import NAME, digest
 from streamwf.definition import Workflow
-from streamwf.lists import values_at
 from streamwf.record import DELETED, Record, decode_record
+from streamwf.searched import values_at
 
 T = TypeVar("T")
 

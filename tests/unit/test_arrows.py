@@ -22,7 +22,7 @@ ABOVE_THE_LINE = {
     *("sources", "connector", "connections", "leading", "connector_views"),
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
     *("compatibility", "lists", "naming", "measures", "requesting", "moves"),
-    *("letter_views", "open_letters"),
+    *("letter_views", "open_letters", "indexing", "searched"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -34,18 +34,21 @@ ORDER = [
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
-    {"naming", "measures"},
+    {"naming", "measures", "indexing"},
     {"redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
     {"moves", "broadcast"},
     {"emit", "rows", "connections", "requesting", "schedules", "timetable", "waiting", "vault"},
     {"leading", "logs", "open_letters"},
+    {"searched"},
     {"bulk", "calling", "debugging", "compatibility", "lists", "masked_views", "run_info"},
     {"results", "failures", "execute", "lanes", "dispatch", "sealing"},
     {"shard", "vaults"},
     {"stored_log"},
-    {"following", "stored_shard"},
+    {"following", "stored_shard", "moment"},
+    {"candidates"},
+    {"listing"},
     {"looking", "changing", "roles"},
     {"retelling", "watching", "overview"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
@@ -74,7 +77,7 @@ FOR_TESTS = {"testing", "pytest_plugin"}
 CONTRACTS = "streamwf.testing.contracts"
 
 #: The modules of the core that a table may import.
-FOR_TABLES = {"ports", "events", "record", "errors", "agenda"}
+FOR_TABLES = {"ports", "events", "record", "errors", "agenda", "indexing"}
 
 IMPURE_MODULES = {
     *("asyncio", "concurrent", "io", "logging", "multiprocessing", "os", "pathlib", "queue"),

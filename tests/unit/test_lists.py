@@ -77,11 +77,23 @@ def test_where_a_filter_begins(given: dict[str, str], start: str) -> None:
     assert Selection(Filter(**given), orders()).start == start  # type: ignore[arg-type]
 
 
-def test_where_a_filter_ends() -> None:
-    over = Selection(Filter(prefix="ab"), orders()).over
-    assert [over(run(name, "1")) for name in ("ab", "abz", "ac", "b")] == [False, False, True, True]
-    over = Selection(Filter(foreign_id="ab"), orders()).over
-    assert [over(run(name, "1")) for name in ("ab", "abz")] == [False, True]
+@pytest.mark.parametrize(
+    ("given", "within", "beyond"),
+    [
+        ({"prefix": "ab"}, ["ab", "ab\0r", "abz", "abz\0r"], ["ac", "b"]),
+        ({"foreign_id": "ab"}, ["ab", "ab\0r"], ["ab ", "abz"]),
+        ({}, ["a", "\U000e0001"], []),
+    ],
+)
+def test_where_a_filter_ends(given: dict[str, str], within: list[str], beyond: list[str]) -> None:
+    stop = Selection(Filter(**given), orders()).stop  # type: ignore[arg-type]
+    assert all(key < stop for key in within)
+    assert all(key >= stop for key in beyond)
+
+
+def test_a_foreign_id_that_does_not_begin_as_asked_is_none() -> None:
+    assert Selection(Filter(prefix="b", foreign_id="ab"), orders()).none
+    assert not Selection(Filter(prefix="a", foreign_id="ab"), orders()).none
 
 
 @pytest.mark.parametrize("carried", [b"[" * 5_000 + b"]" * 5_000, b"1e999", b"nope", b'"ann"'])

@@ -97,6 +97,29 @@ def test_there_is_more_if_a_worker_has_more() -> None:
     assert merged_page([Page(runs=[run("a")]), Page(runs=[])], "foreign_id", 1, []).cursor is None
 
 
+@pytest.mark.parametrize("order", ["foreign_id", "created"])
+def test_nothing_is_told_from_beyond_where_a_worker_has_looked(order: Order) -> None:
+    runs = {name: run(name, at=-number) for number, name in enumerate("abcd")}
+    short = Page(runs=[runs["a"]], cursor=cursor_of(order, runs["c"]))
+    whole = Page(runs=[runs["b"], runs["d"]])
+    for pages in ([short, whole], [whole, short]):
+        page = merged_page(pages, order, 10, [])
+        assert [each.foreign_id for each in page.runs] == ["a", "b"]
+        assert read_cursor(page.cursor, order) == read_cursor(short.cursor, order)
+        # Where the page is full before that, it ends as ever.
+        page = merged_page(pages, order, 1, [])
+        assert [each.foreign_id for each in page.runs] == ["a"]
+        assert read_cursor(page.cursor, order) == read_cursor(cursor_of(order, runs["a"]), order)
+
+
+def test_a_worker_that_has_found_nothing_yet_goes_on() -> None:
+    empty = Page(runs=[], cursor=cursor_of("-updated", run("a", at=3)))
+    page = merged_page([empty, Page(runs=[])], "-updated", 10, [])
+    assert (page.runs, page.cursor) == ([], empty.cursor)
+    later = merged_page([empty, Page(runs=[run("z", at=1)])], "-updated", 10, [])
+    assert (later.runs, later.cursor) == ([], empty.cursor)
+
+
 def test_a_run_that_moves_is_told_once_as_it_is_latest() -> None:
     old, new = Page(runs=[run("a", version=1), run("b")]), Page(runs=[run("a", version=2)])
     for pages in ([old, new], [new, old]):
