@@ -32,7 +32,7 @@ types: $(READY) ## Check types
 bench: $(READY) ## Measure throughput on a real broker
 	.venv/bin/python -m benchmarks.throughput
 
-features: $(READY) ## Run the acceptance suite on both hosts and write down its results
+features: $(READY) ## Run the acceptance suite on every host and write down its results
 	$(BIN)/python -m pytest tests/acceptance --results docs/features.json $(ARGS)
 	$(BIN)/python -m docs.generate
 

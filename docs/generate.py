@@ -14,6 +14,9 @@ BLANK = "\n\n"
 
 HERE = Path(__file__).parent
 
+#: Those of the acceptance suite, in the order of the columns.
+HOSTS = ("embedded", "sqlite", "postgresql", "kafka")
+
 
 def life_cycle() -> str:
     """The life cycle of a run, from the table that decides it."""
@@ -64,22 +67,22 @@ def features() -> str:
         "# Features",
         "",
         "What streamwf does, row by row, and the tests that show it on the embedded host, in",
-        "memory and on a file, and on Kafka. Made by `make docs` from `features.json`, which",
-        "`make features` writes: it runs them.",
+        "memory, on a file and on PostgreSQL, and on Kafka. Made by `make docs` from",
+        "`features.json`, which `make features` writes: it runs them.",
     ]
     for section in json.loads((HERE / "features.json").read_text()):
         lines += [
             "",
             f"## {section['title']}",
             "",
-            "| row | what is shown | test | in memory | on a file | on Kafka |",
-            "| --- | --- | --- | --- | --- | --- |",
+            "| row | what is shown | test | in memory | on a file | on PostgreSQL | on Kafka |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for row in section["rows"]:
             for test in row["tests"]:
                 file, _, name = test["test"].partition("::")
                 link = f"[`{name}`](../tests/acceptance/{file})"
-                ended = [test["hosts"].get(host, "") for host in ("embedded", "sqlite", "kafka")]
+                ended = [test["hosts"].get(host, "") for host in HOSTS]
                 says = test["says"].replace("|", "\\|")
                 lines.append(f"| {' | '.join((row['row'], says, link, *ended))} |")
     return "\n".join([*lines, ""])

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -53,13 +54,15 @@ def redis() -> Iterator[Redis | str]:
 @pytest.fixture
 def postgres_url(postgres: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database, of this test alone."""
-    yield from _database(postgres, "DROP DATABASE {} WITH (FORCE)")
+    with postgres_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture
 def mariadb_url(mariadb: str) -> Iterator[str]:
     """The URL of an empty MariaDB database, of this test alone."""
-    yield from _database(mariadb, "DROP DATABASE {}")
+    with mariadb_database(mariadb) as url:
+        yield url
 
 
 @pytest.fixture
@@ -100,6 +103,17 @@ def own_redis() -> Iterator[Redis]:
         yield server
 
 
+def postgres_database(server: str) -> AbstractContextManager[str]:
+    """The URL of an empty database on a PostgreSQL, while the block runs."""
+    return _database(server, "DROP DATABASE {} WITH (FORCE)")
+
+
+def mariadb_database(server: str) -> AbstractContextManager[str]:
+    """The URL of an empty database on a MariaDB, while the block runs."""
+    return _database(server, "DROP DATABASE {}")
+
+
+@contextmanager
 def _database(server: str, drop: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:12]}"
     _execute(server, f"CREATE DATABASE {name}")

@@ -1,5 +1,6 @@
-"""The suite on both hosts, and what it says of its results.
+"""The suite on every host, and what it says of its results.
 
+`--host NAME` runs it on that one alone, which may be one that it does not run on otherwise.
 `--results FILE` writes what each test shows and how it ended. It is not written after a run of a
 part of the suite, so that the file always tells of all of it.
 """
@@ -19,15 +20,17 @@ from tests.acceptance.flows.connected import FEED
 from tests.acceptance.hosts import Host
 from tests.acceptance.kafka_host import Workers, kafka_host
 from tests.acceptance.process_host import running
-from tests.acceptance.rows import each_test, hosts_of, results
+from tests.acceptance.rows import HOSTS, OTHERS, each_test, hosts_of, results
 from tests.acceptance.signs import Signs
 from tests.acceptance.store_host import Stored, store_host
+from tests.databases import mariadb_database, postgres_database
 
 HERE = Path(__file__).parent
 OUTCOMES = pytest.StashKey[dict[tuple[str, str], str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--host", choices=(*HOSTS, *OTHERS), help="run the acceptance suite on it")
     parser.addoption("--results", metavar="FILE", help="write the acceptance suite's results here")
 
 
@@ -37,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "host" in metafunc.fixturenames:
-        metafunc.parametrize("host", hosts_of(metafunc.function), indirect=True)
+        asked = metafunc.config.getoption("--host", None)
+        metafunc.parametrize("host", hosts_of(metafunc.function, asked), indirect=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,18 +69,37 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     Path(target).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
+# The processes of the session on each host, which the first test starts that needs them.
+
+
 @pytest.fixture(scope="session")
-def kafka_workers(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    """The workers of the session, which the first test starts that needs them."""
+def on_kafka(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     with running(Workers(kafka, tmp_path_factory.mktemp("workers"))) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    """The process of the session on a file, which the first test starts that needs it."""
-    folder = tmp_path_factory.mktemp("stored")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    folder = tmp_path_factory.mktemp("sqlite")
     with running(Stored(f"sqlite:///{folder}/acceptance.db", folder)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    with (
+        postgres_database(postgres) as url,
+        running(Stored(url, tmp_path_factory.mktemp("postgresql"))) as made,
+    ):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def on_mariadb(mariadb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    with (
+        mariadb_database(mariadb) as url,
+        running(Stored(url, tmp_path_factory.mktemp("mariadb"))) as made,
+    ):
         yield made
 
 
@@ -86,14 +109,16 @@ async def host(
 ) -> AsyncIterator[Host]:
     """A host with all workflows of this suite. In the end its rows are what its log leads to."""
     made: AbstractAsyncContextManager[Host]
-    if request.param == "kafka":
-        made = kafka_host(request.getfixturevalue("kafka_workers"), WORKFLOWS)
-    elif request.param == "sqlite":
-        made = store_host(request.getfixturevalue("stored"), WORKFLOWS)
-    else:
+    if request.param == "embedded":
         feed = tmp_path / "feed"
         monkeypatch.setenv(FEED, str(feed))
         made = embedded_host(WORKFLOWS, feed)
+    else:
+        processes = request.getfixturevalue(f"on_{request.param}")
+        if request.param == "kafka":
+            made = kafka_host(processes, WORKFLOWS)
+        else:
+            made = store_host(request.param, processes, WORKFLOWS)
     async with made as host:
         yield host
         assert await host.verify() == []

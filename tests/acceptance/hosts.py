@@ -41,11 +41,13 @@ async def page_at(url: str) -> str:
 class Host(ABC):
     """A running engine with all workflows of this suite.
 
-    name: which host it is. client: speaks to it; the clients after it to the other workers, if
-    there are several. steps_clock: whether time stands still unless it is let pass.
+    name: which host it is. shards: how many a workflow has. client: speaks to it; the clients
+    after it to the other workers, if there are several. steps_clock: whether time stands still
+    unless it is let pass.
     """
 
     name: str
+    shards = 1
     steps_clock = False
     clients: Sequence[Client]
 

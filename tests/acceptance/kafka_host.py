@@ -70,6 +70,7 @@ class KafkaHost(ProcessHost):
     """Writes to Kafka as anyone may."""
 
     name = "kafka"
+    shards = PARTITIONS
 
     def __init__(self, workers: Workers, workflows: tuple[AnyWorkflow, ...]) -> None:
         super().__init__(workers, workflows)

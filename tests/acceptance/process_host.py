@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from streamwf import Client
 from streamwf.adapters.http import HttpGateway
 from tests.acceptance.flows.connected import FEED
-from tests.acceptance.hosts import PATIENCE, PAUSE, AnyWorkflow, Host, page_at
+from tests.acceptance.hosts import PATIENCE, AnyWorkflow, Host, page_at
 from tests.kafka.cluster import Worker
 
 #: Where `tests` lies.
@@ -27,6 +27,9 @@ FLOWS = "tests.acceptance.flows"
 
 #: Seconds that processes may take until they are ready.
 STARTING = 90.0
+
+#: Seconds between two looks at whether they are; each costs them something.
+LOOK = 0.1
 
 
 class Processes:
@@ -66,7 +69,7 @@ class Processes:
         deadline = time.monotonic() + STARTING
         while not all(map(self._ready, self.all)):
             assert time.monotonic() < deadline, self.told()
-            time.sleep(PAUSE)
+            time.sleep(LOOK)
 
     def stop(self, *, kill: bool = False) -> None:
         running = [worker for worker in self.all if worker.runs]

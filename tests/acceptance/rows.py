@@ -14,7 +14,10 @@ import pytest
 HERE = Path(__file__).parent
 
 #: The hosts that every row works on.
-HOSTS = ("embedded", "sqlite", "kafka")
+HOSTS = ("embedded", "sqlite", "postgresql", "kafka")
+
+#: Those that the suite runs on if it is asked to.
+OTHERS = ("mariadb",)
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,12 @@ def only(host: str) -> pytest.MarkDecorator:
     return pytest.mark.only(host)
 
 
-def hosts_of(function: object) -> tuple[str, ...]:
-    """The hosts that a test runs on."""
+def hosts_of(function: object, asked: str | None = None) -> tuple[str, ...]:
+    """The hosts that a test runs on. asked: the one that the suite is to run on, if not on all."""
     chosen = tuple(mark.args[0] for mark in _marks(function) if mark.name == "only")
-    return chosen or HOSTS
+    if asked is None:
+        return chosen or HOSTS
+    return (asked,) if asked in (chosen or (*HOSTS, *OTHERS)) else ()
 
 
 def shown() -> list[Shown]:

@@ -1,26 +1,33 @@
-"""The durable host: `streamwf dev` on a database, in a process of its own, for all tests of the
-session.
+"""The durable host: `streamwf dev` on a database, in processes of their own, for all tests of the
+session: one on a file, two that share a database of a server.
 """
 
 import asyncio
+import itertools
 import sys
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import msgspec
 
-from streamwf.adapters.stores import open_stores
+from streamwf.adapters.stores import file_of, open_stores
 from streamwf.ports import Outgoing
 from streamwf.record import Record
 from streamwf.stored import Stores
 from streamwf.stored_aside import rebuild, replay, verify
 from streamwf.stored_letters import DeadLetter, letters_of
-from tests.acceptance.hosts import AnyWorkflow, Letter
-from tests.acceptance.process_host import Processes, ProcessHost
+from tests.acceptance.hosts import PATIENCE, AnyWorkflow, Letter
+from tests.acceptance.process_host import LOOK, STARTING, Processes, ProcessHost
 from tests.kafka.cluster import Worker
+
+#: How long a process that was killed keeps its shards from the others.
+LEASE = "4s"
 
 
 class Stored(Processes):
@@ -28,24 +35,43 @@ class Stored(Processes):
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
-        environment = {"STREAMWF_STORE": url, "STREAMWF_LEASE": "10s"}
-        super().__init__(folder, ["only"], environment)
+        names = ["only"] if file_of(url) else ["first", "second"]
+        environment = {"STREAMWF_STORE": url, "STREAMWF_LEASE": LEASE}
+        super().__init__(folder, names, environment)
 
     def worker(self, name: str, target: str) -> Worker:
         main = "tests.acceptance.process_main"
         command = [sys.executable, "-m", main, "dev", target, "--port", "0", "--log-level", "info"]
         return Worker(name, self.folder, self.environment, command)
 
+    def start(self, behind: timedelta = timedelta(0)) -> None:
+        before = [worker.process for worker in self.all]
+        super().start(behind)
+        if before != [worker.process for worker in self.all]:
+            deadline = time.monotonic() + STARTING
+            while not self._are_spread():
+                assert time.monotonic() < deadline, self.told()
+                time.sleep(LOOK)
+
+    def _are_spread(self) -> bool:
+        """Whether each process has its share of the shards, so that none changes hands any more."""
+        with urlopen(f"{self.all[0].url}/api/v1/roles", timeout=PATIENCE) as answer:
+            told = msgspec.json.decode(answer.read())
+        held = {(role["worker"], role["workflow"], role["shard"]) for role in told["roles"]}
+        shares = Counter(worker for worker, _, _ in held)
+        if told["missing"] or len(shares) < len(self.all):
+            return False
+        return max(shares.values()) - min(shares.values()) < 2
+
 
 class StoreHost(ProcessHost):
     """Writes to the database as anyone may."""
 
-    name = "sqlite"
-
     def __init__(
-        self, processes: Stored, workflows: tuple[AnyWorkflow, ...], stores: Stores
+        self, name: str, processes: Stored, workflows: tuple[AnyWorkflow, ...], stores: Stores
     ) -> None:
         super().__init__(processes, workflows)
+        self.name = name
         self._stores = stores
 
     async def produce(
@@ -114,7 +140,12 @@ class StoreHost(ProcessHost):
         return found
 
     def spread(self, name: str, count: int, *, together: bool = False) -> list[str]:
-        return [f"{name}-{number}" for number in range(count)]
+        fitting = (
+            foreign_id
+            for foreign_id in (f"{name}-{number}" for number in itertools.count())
+            if not together or self._stores.log.layout.shard_of(foreign_id) == 0
+        )
+        return [*itertools.islice(fitting, count)]
 
 
 def _no_matter(done: int, total: int) -> None:
@@ -123,10 +154,10 @@ def _no_matter(done: int, total: int) -> None:
 
 @asynccontextmanager
 async def store_host(
-    processes: Stored, workflows: tuple[AnyWorkflow, ...]
+    name: str, processes: Stored, workflows: tuple[AnyWorkflow, ...]
 ) -> AsyncIterator[StoreHost]:
     async with open_stores(processes.url, "store") as stores:
-        host = StoreHost(processes, workflows, stores)
+        host = StoreHost(name, processes, workflows, stores)
         await host.start()
         try:
             yield host
