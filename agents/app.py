@@ -30,6 +30,7 @@ from streamwf.agents.host import KafkaHost
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.relay import relay_of
 from streamwf.agents.transport import SCHEME, credentials
+from streamwf.counting import counted
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
@@ -172,7 +173,8 @@ class WorkflowApp(faust.App):
         if not self._may_start():
             return "the group has not heard from this worker for too long"
         missing = self.host.missing()
-        return f"{len(missing)} shards are being recovered" if missing else None
+        recovered = counted(len(missing), "shard is/shards are")
+        return f"{recovered} being recovered" if missing else None
 
     def _fail(self, error: StreamwfError) -> None:
         if self.fatal is None:

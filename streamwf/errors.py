@@ -7,6 +7,8 @@ braces are filled from the keyword arguments, which stay readable as attributes.
 import inspect
 from typing import Any
 
+from .counting import Sentence
+
 
 class StreamwfError(Exception):
     """Something went wrong in streamwf."""
@@ -14,7 +16,7 @@ class StreamwfError(Exception):
     def __init__(self, **fields: Any) -> None:
         self.fields = fields
         template = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
-        super().__init__(template.format(**fields))
+        super().__init__(Sentence().vformat(template, (), fields))
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("fields", {})
@@ -43,9 +45,9 @@ class DefinitionNotFound(StreamwfError):
 
 
 class LiveRunsInUnknownStatus(StreamwfError):
-    """{count} live runs of {workflow!r} are in status {status!r}, which the definition no longer
-    has. Say what it is now, with renamed={{{status!r}: STATUS}}; or put the status back, with a
-    step that moves them on; or cancel those runs with the former version. `streamwf check TARGET
+    """{count:live run is/live runs are} in status {status!r}, which the definition of {workflow!r}
+    no longer has. Say what it is now, with renamed={{{status!r}: STATUS}}; or put the status back,
+    with a step that moves runs on; or cancel them with the former version. `streamwf check TARGET
     --against kafka` tells before a deployment which runs can't go on."""
 
 
@@ -298,7 +300,7 @@ class ProtocolRefused(BrokerUnreachable):
 
 
 class PartitionMismatch(StreamwfError):
-    """Topic {topic!r} has {actual} partitions, but {expected} are asked for. Runs would change
+    """Topic {topic!r} has {actual:partition}, but {expected} are asked for. Runs would change
     shards: set partitions to {actual}, or use another topic prefix."""
 
 
@@ -329,8 +331,8 @@ class CannotListen(StreamwfError):
 
 
 class WorkersRunning(StreamwfError):
-    """{count} workers of {app_id!r} are running. Stop them first: rebuild replaces the tables
-    that they write."""
+    """{count:worker is/workers are} running in the group {app_id!r}. Stop all first: rebuild
+    replaces the tables that they write."""
 
 
 class WorkerUnreachable(StreamwfError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from streamwf.counting import counted
 from streamwf.errors import NotReady
 from streamwf.ports import ShardId
 
@@ -39,4 +40,4 @@ class StorePeers:
     def not_ready(self) -> str | None:
         """Why not every run can be asked for; None if it can."""
         missing = sum(self._holder(shard) is None for shard in self._shards)
-        return f"{missing} shards are nobody's yet" if missing else None
+        return f"{counted(missing, 'shard is/shards are')} nobody's yet" if missing else None

@@ -13,6 +13,7 @@ from streamwf.cli.interrupt import ctrl_c
 from streamwf.cli.output import Report, progress_bar, say, write, write_json
 from streamwf.cli.shapes import Tallied
 from streamwf.client import Client
+from streamwf.counting import counted
 from streamwf.errors import StreamwfError
 from streamwf.views import Action, Filter, Refusal
 
@@ -56,7 +57,7 @@ def bulk(action: Action, reason: str, yes: bool, as_json: bool, url: str, **give
     if asked == Filter():
         raise click.UsageError("Say which runs, at least by --workflow.")
     count = asyncio.run(_count(url, asked))
-    say(f"{count:,} runs fit.")
+    say(f"{counted(count, 'run fits/runs fit')}.")
     if count and not yes:
         _confirm(action, count)
     tally = Tally()
@@ -73,7 +74,7 @@ def bulk(action: Action, reason: str, yes: bool, as_json: bool, url: str, **give
 def _confirm(action: Action, count: int) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask at: say --yes if that is right.")
-    click.confirm(f"{action} {count:,} runs?", abort=True, err=True)
+    click.confirm(f"{action} {counted(count, 'run')}?", abort=True, err=True)
 
 
 async def _count(url: str, asked: Filter) -> int:
@@ -116,5 +117,5 @@ def _tell(tally: Tally, as_json: bool) -> None:
         say(f"and {len(tally.refused) - SHOWN:,} more")
     write(f"{tally.changed:,} changed, {len(tally.refused):,} refused")
     if tally.stopped:
-        say(f"Stopped after {tally.matched:,} runs: {tally.stopped}")
+        say(f"Stopped after {counted(tally.matched, 'run')}: {tally.stopped}")
         say("The others are as they were. The same command goes on with those that still fit.")

@@ -16,6 +16,7 @@ from streamwf.cli.runs import ask
 from streamwf.cli.shapes import CheckedRuns, Sound
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.compatibility import problems
+from streamwf.counting import counted
 from streamwf.record import LIVE, Record
 from streamwf.settings import Settings, load
 from streamwf.views import MAX_PAGE, Query
@@ -239,7 +240,7 @@ def _tell(checked: Checked) -> None:
     if checked.unread:
         told += "; others could not be read"
     definition = f"{checked.workflow.name}, definition {checked.workflow.definition}"
-    write(f"{definition}: of {checked.live:,} live runs {told}")
+    write(f"{definition}: of {counted(checked.live, 'live run')} {told}")
 
 
 def _which(many: Many) -> str:

@@ -13,6 +13,7 @@ from streamwf import events
 from streamwf.cli.documents import documents
 from streamwf.cli.output import Report
 from streamwf.cli.targets import AnyWorkflow
+from streamwf.counting import counted
 from streamwf.errors import StreamwfError
 from streamwf.events import decode_event, encode_event, source_of
 from streamwf.execute import SystemClock
@@ -95,8 +96,9 @@ class Export:
         for name, log in self._logs.items():
             log.fold()
             if log.orphans:
+                what = f"event of {name} is of a run/events of {name} are of runs"
                 yield (
-                    f"{log.orphans:,} events of {name} are of runs whose beginning is not in it: "
+                    f"{counted(log.orphans, what)} whose beginning is not in it: "
                     "export the topic from its beginning, with `kcat -J`"
                 )
 

@@ -16,6 +16,7 @@ from streamwf.cli.shapes import RebuiltTables, VerifiedTables
 from streamwf.cli.stores import in_store, opened
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.comparing import Difference, Rebuilt, Verified
+from streamwf.counting import counted
 from streamwf.masked_views import masked_row
 from streamwf.record import CORRELATION, row_key
 from streamwf.redaction import MASK
@@ -46,8 +47,8 @@ def rebuild(targets: tuple[str, ...], as_json: bool, **flags: Any) -> None:
             write_json(RebuiltTables(workflow=workflow.name, **asdict(done)))
         else:
             write(
-                f"{workflow.name}: {done.events:,} events folded into {done.runs:,} runs"
-                f" in {done.partitions} partitions"
+                f"{workflow.name}: {counted(done.events, 'event')} folded into"
+                f" {counted(done.runs, 'run')} in {counted(done.partitions, 'partition')}"
             )
 
 
@@ -122,9 +123,10 @@ def _shown(workflow: AnyWorkflow, difference: Difference) -> Difference:
 
 def _tell(name: str, found: Verified, differences: list[Difference]) -> None:
     if found.behind:
-        write(f"{name}: {found.behind:,} events are in no checkpoint yet, and were left out")
+        left_out = counted(found.behind, "event is/events are")
+        write(f"{name}: {left_out} in no checkpoint yet, and left out")
     if not differences:
-        write(f"{name}: {found.rows:,} rows, all as the log leads to them")
+        write(f"{name}: {counted(found.rows, 'row')}, all as the log leads to them")
         return
     for difference in differences[:SHOWN]:
         write(f"partition {difference.partition}, {difference.key!r}:")
@@ -132,4 +134,5 @@ def _tell(name: str, found: Verified, differences: list[Difference]) -> None:
         write(f"  log:   {difference.folded or 'no row'}")
     if len(differences) > SHOWN:
         write(f"and {len(differences) - SHOWN:,} more")
-    write(f"{name}: {len(differences):,} rows differ from the log, out of {found.rows:,}")
+    differ = counted(len(differences), "row differs/rows differ")
+    write(f"{name}: {differ} from the log, out of {found.rows:,}")

@@ -15,6 +15,7 @@ from streamwf.cli.runs import write_run
 from streamwf.cli.shapes import Replayed
 from streamwf.cli.stores import in_store, opened
 from streamwf.cli.targets import AnyWorkflow, load_workflow
+from streamwf.counting import counted
 from streamwf.graph import counts
 from streamwf.masked_views import for_who_asks, masking_views
 from streamwf.record import Record
@@ -70,7 +71,7 @@ def replay(target: str, until: str, run: str | None, as_json: bool, **flags: Any
             ("STATUS", "STATE", "RUNS"),
             [(*pair, f"{count:,}") for pair, count in sorted(total.items())],
         )
-        say(f"{events:,} events folded")
+        say(f"{counted(events, 'event')} folded")
 
 
 async def _replay(

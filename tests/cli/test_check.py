@@ -113,7 +113,7 @@ def test_all_runs_of_a_worker_can_go_on(cli: Cli, url: str, paused: Callable[[st
     result = cli("check", TARGET, "--against", url)
     assert result.exit_code == 0
     assert result.stdout == (
-        f"parcels, definition {parcels.definition}: of 1 live runs 1 can go on, 0 can't\n"
+        f"parcels, definition {parcels.definition}: of 1 live run 1 can go on, 0 can't\n"
     )
 
 
@@ -310,7 +310,7 @@ def test_a_trigger_in_the_short_form_is_known_by_its_place(
 
     told = against(lines(short.encode(), after.encode()))
     [unread] = told["unread"]
-    assert "1 events of orders are of runs whose beginning is not in it" in unread["why"]
+    assert "1 event of orders is of a run whose beginning is not in it" in unread["why"]
     assert "kcat -J" in unread["why"]
 
 
@@ -467,7 +467,7 @@ def test_the_topics_are_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     result = cli("check", TARGET, "--against", "kafka", *place)
     assert result.exit_code == 1
     assert "there is no status LOST any more" in result.stdout
-    assert "of 1 live runs 0 can go on, 1 can't" in result.stdout
+    assert "of 1 live run 0 can go on, 1 can't" in result.stdout
     [settings] = seen
     assert (settings.brokers, settings.topic_prefix) == ("kafka:1", "t.")
 

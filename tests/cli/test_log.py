@@ -46,7 +46,7 @@ def test_rebuild_says_why_not(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(agents, "rebuild", answering(running, []))
     result = cli("rebuild", TARGET)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "2 workers of 'streamwf-parcels' are running" in result.stderr
+    assert "2 workers are running in the group 'streamwf-parcels'" in result.stderr
 
 
 def test_verify_is_content_without_differences(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_the_former_code_is_checked_against_as_the_page_shows(tmp_path: Path) ->
     [shown] = blocks("text", PAGE)
     assert (code, [line.rstrip() for line in told.splitlines()]) == (1, shown.text.splitlines())
     code, told = check(tmp_path, AFTER.text, events)
-    assert (code, told) == (0, "orders, definition 2: of 1 live runs 1 can go on, 0 can't\n")
+    assert (code, told) == (0, "orders, definition 2: of 1 live run 1 can go on, 0 can't\n")
 
 
 def test_the_test_passes(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ async def test_a_status_is_gone() -> None:
     with pytest.raises(LiveRunsInUnknownStatus) as refused:
         async with engine(renamed(), former=before):
             raise AssertionError("it runs by a definition that lost a status")
-    assert "1 live runs of 'orders' are in status 'PICKED'" in str(refused.value)
+    assert "1 live run is in status 'PICKED'" in str(refused.value)
     assert "renamed={'PICKED': STATUS}" in str(refused.value)
     assert "streamwf check" in str(refused.value)
 

@@ -54,6 +54,6 @@ async def test_live_runs_in_a_status_that_is_gone(cluster: Cluster) -> None:
     await until(failing, "a run at the status", 30)
     first.stop()
     said = await refused(cluster.worker("second", FLOWS="flows_without_a_status"))
-    assert "1 live runs of 'orders' are in status 'PICKED'" in said
+    assert "1 live run is in status 'PICKED'" in said
     assert "renamed={'PICKED': STATUS}" in said
     assert "streamwf check" in said

@@ -15,7 +15,7 @@ PACKAGE = Path(streamwf.__file__).parent
 
 #: Pure: no clock, no I/O, no randomness, no event loop.
 ABOVE_THE_LINE = {
-    *("errors", "graph", "events", "record", "outcome", "retry", "pacing", "agenda"),
+    *("counting", "errors", "graph", "events", "record", "outcome", "retry", "pacing", "agenda"),
     *("verdict", "mail", "fold_requests", "fold_results", "fold", "emit"),
     *("redaction", "masking"),
     *("objects", "declared", "recurring", "validation", "definition", "schedules"),
@@ -30,6 +30,7 @@ FOLD = {"verdict", "mail", "fold_requests", "fold_results", "fold"}
 
 #: A module of the core imports only what stands to its left or beside it.
 ORDER = [
+    {"counting"},
     {"errors"},
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results"},

@@ -27,7 +27,10 @@ ALL = [
 
 def made(kind: type[StreamwfError]) -> StreamwfError:
     template = inspect.cleandoc(kind.__doc__ or "")
-    fields = {name: f"<{name}>" for _, name, _, _ in string.Formatter().parse(template) if name}
+    parts = [*string.Formatter().parse(template)]
+    fields: dict[str, object] = {name: f"<{name}>" for _, name, _, _ in parts if name}
+    # What has a noun behind it is a number.
+    fields |= {name: 2 for _, name, noun, _ in parts if name and noun}
     return kind(**fields)
 
 
