@@ -17,7 +17,7 @@ from streamwf.adapters.sql.migrations import upgrade
 from streamwf.adapters.sql.records import SqlStore
 from streamwf.adapters.streams.reflex import ReflexStreamer
 from streamwf.adapters.tls import mistaken, read_secret
-from streamwf.errors import StoreReadOnly
+from streamwf.errors import StoreNotFound, StoreReadOnly
 from streamwf.settings import Settings
 from streamwf.stored import Stores
 from streamwf.stored_log import StoredLog, StreamLog
@@ -39,12 +39,14 @@ class Place(NamedTuple):
     """Where the stores are, and who asks.
 
     setting: the name of the one that has the URL. address: where others reach this process.
+    make: whether what is missing is made.
     """
 
     url: str
     setting: str
     settings: Settings
     address: str
+    make: bool
 
 
 def named_store(settings: Settings) -> tuple[str, str] | None:
@@ -143,16 +145,27 @@ def shown(url: str) -> str:
 
 @asynccontextmanager
 async def open_stores(
-    url: str, setting: str, settings: Settings | None = None, address: str = ""
+    url: str,
+    setting: str,
+    settings: Settings | None = None,
+    address: str = "",
+    *,
+    make: bool = True,
 ) -> AsyncIterator[Stores]:
     """The stores at a URL, made ready for this version, and the log there or in Kafka.
 
     settings: those of the host; the defaults, unless given. address: where other processes reach
         this one.
+    make: whether what is missing is made: the file, the tables, and the table of a stream once it
+        is asked for.
 
-    Raises InvalidSettings, StoreUnreachable, and SchemaNewer if the tables are of a later one.
+    Raises InvalidSettings, StoreUnreachable, and SchemaNewer if the tables are of a later version;
+    and, unless what is missing is made, NothingStored and StreamNotFound.
     """
-    place = Place(url, setting, settings or Settings.model_construct(), address)
+    place = Place(url, setting, settings or Settings.model_construct(), address, make)
+    file = file_of(url)
+    if file is not None and not make and not file.exists():
+        raise StoreNotFound(store=f"The database {file}", cause="no such file", setting=setting)
     async with AsyncExitStack() as stack:
         log: StoredLog | None = None
         if place.settings.log == "kafka":
@@ -172,7 +185,7 @@ async def _in_database(stack: AsyncExitStack, place: Place, log: StoredLog | Non
     """log: None if it is in the database, too."""
     engine = create(place.url, place.setting)
     stack.push_async_callback(engine.dispose)
-    await upgrade(engine, place.setting)
+    await upgrade(engine, place.setting, make=place.make)
     file = file_of(place.url)
     roles: FileRoleScheduler | SqlRoleScheduler
     if file is not None:
@@ -183,7 +196,7 @@ async def _in_database(stack: AsyncExitStack, place: Place, log: StoredLog | Non
         roles = SqlRoleScheduler(own, lease=lease, address=place.address)
     stack.push_async_callback(roles.close)
     if log is None:
-        streamer = ReflexStreamer(engine)
+        streamer = ReflexStreamer(engine, make=place.make)
         stack.push_async_callback(streamer.close)
         log = StreamLog(streamer, SqlKeys(engine), SHARDS if file is None else 1)
     return Stores(log, SqlStore(engine), roles, roles.address_of)

@@ -385,6 +385,16 @@ class StoreNotFound(StoreUnreachable):
     """{store} does not exist: {cause}. Create it, or check its name in {setting}."""
 
 
+class NothingStored(StreamwfError):
+    """{store} has no tables of streamwf, and none were made. Check its name in {setting}; whoever
+    runs workflows there, as `streamwf dev` does, makes them."""
+
+
+class StreamNotFound(StreamwfError):
+    """{store} has no table {table}: nothing of {stream!r} has ever been there. Check the name of
+    the workflow, and which database it is."""
+
+
 class StoreReadOnly(StoreUnreachable):
     """{store} can only be read: {cause}. Let it be written, or name another in {setting}."""
 

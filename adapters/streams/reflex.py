@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, Table, func, insert, inspect, select, up
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from streamwf.adapters.sql.engine import name_of as database_of
 from streamwf.adapters.sql.engine import writing
-from streamwf.errors import RecordRefused, StreamClosed
+from streamwf.errors import RecordRefused, StreamClosed, StreamNotFound
 from streamwf.ports import LogRecord, Outgoing, Received
 
 from .reflex_gaps import Gap, GapFiller
@@ -28,7 +29,7 @@ from .reflex_tables import (
     record_of,
     row_of,
 )
-from .reflex_turns import ensure, ensure_turn, take_turn
+from .reflex_turns import ensure, ensure_turn, exists, take_turn
 from .wakeups import Waiter, Wakeups
 
 #: The only partition of a stream.
@@ -45,7 +46,7 @@ MISSING_AT_START = 1_000
 
 
 class ReflexStreamer:
-    """An EventStreamer on the tables of one database, made where they are missing."""
+    """An EventStreamer on the tables of one database."""
 
     def __init__(
         self,
@@ -53,15 +54,19 @@ class ReflexStreamer:
         *,
         tables: Mapping[str, str] | None = None,
         cursors: str = "streamwf_cursors",
+        make: bool = True,
     ) -> None:
         """engine: from `adapters.sql.engine`; whoever made it disposes of it.
         tables: the tables of streams, where they are not named by `reflex_tables.name_of`.
         cursors: the table of what was acknowledged.
+        make: whether tables are made where they are missing; else whoever asks for a stream that
+            has none gets StreamNotFound.
         """
         self.engine = engine
         self.wakeups = Wakeups(engine)
         self.cursors = cursors_table(cursors)
         self._names = dict(tables or {})
+        self._make = make
         self._tables: dict[str, Table] = {}
         self._opening = asyncio.Lock()
         self._opened: list[_Sender | _Receiver] = []
@@ -125,12 +130,16 @@ class ReflexStreamer:
         async with self._opening:
             if stream not in self._tables:
                 name = self._names.get(stream) or name_of(stream)
+                if self._make:
+                    await ensure(self.engine, events_table(name), self.cursors)
+                    await ensure_turn(self.engine, name)
+                elif not await exists(self.engine, events_table(name)):
+                    store = database_of(self.engine.url)
+                    raise StreamNotFound(store=store, table=name, stream=stream)
                 self._tables[stream] = await self._opened_table(name)
             return self._tables[stream]
 
     async def _opened_table(self, name: str) -> Table:
-        await ensure(self.engine, events_table(name), self.cursors)
-        await ensure_turn(self.engine, name)
         async with self.engine.connect() as connection:
             columns = await connection.run_sync(_columns_of, name)
         return events_table(name, trace="trace" in columns)

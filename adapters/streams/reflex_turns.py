@@ -28,13 +28,13 @@ async def take_turn(connection: AsyncConnection, table: Table) -> datetime:
 async def ensure(engine: AsyncEngine, *tables: Table) -> None:
     """Create tables, or leave it to whoever did so first."""
     for table in tables:
-        if await _exists(engine, table):
+        if await exists(engine, table):
             continue
         try:
             async with writing(engine) as connection:
                 await connection.run_sync(table.create)
         except DBAPIError:
-            if not await _exists(engine, table):
+            if not await exists(engine, table):
                 raise
 
 
@@ -52,7 +52,9 @@ async def ensure_turn(engine: AsyncEngine, name: str) -> None:
         return
 
 
-async def _exists(engine: AsyncEngine, table: Table) -> bool:
+async def exists(engine: AsyncEngine, table: Table) -> bool:
+    """Whether a table is there."""
+
     def look(connection: Connection) -> bool:
         return inspect(connection).has_table(table.name)
 

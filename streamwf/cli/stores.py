@@ -16,8 +16,8 @@ def in_store(settings: Settings) -> bool:
 
 @asynccontextmanager
 async def opened(workflow: str, settings: Settings) -> AsyncIterator[Stores]:
-    """The stores, to look at a workflow that is there. How many partitions its topics have is
-    theirs to say.
+    """The stores, to look at a workflow that is there: nothing is made. How many partitions its
+    topics have is theirs to say.
 
     Raises what `open_stores` does, and WorkflowNotFound if it has no topics yet.
     """
@@ -30,5 +30,5 @@ async def opened(workflow: str, settings: Settings) -> AsyncIterator[Stores]:
 
         partitions = await partitions_of(workflow, settings)
         settings = settings.model_copy(update={"partitions": partitions})
-    async with open_stores(url, setting, settings) as stores:
+    async with open_stores(url, setting, settings, make=False) as stores:
         yield stores

@@ -71,7 +71,7 @@ class StoreHost(ProcessHost):
         self, name: str, processes: Stored, workflows: tuple[AnyWorkflow, ...], stores: Stores
     ) -> None:
         super().__init__(processes, workflows)
-        self.name = name
+        self.name, self.shards = name, stores.log.layout.shards
         self._stores = stores
 
     async def produce(

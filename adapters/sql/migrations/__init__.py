@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from streamwf.adapters.sql.engine import name_of, writing
-from streamwf.errors import SchemaNewer, StoreUnreachable
+from streamwf.errors import NothingStored, SchemaNewer, StoreUnreachable
 
 #: Not Alembic's own name: users may have their own migrations in the same database.
 VERSION_TABLE = "streamwf_version"
@@ -26,11 +26,13 @@ _LOCK = 7_310_579_620_148_391_207
 _LOCK_SECONDS = 60
 
 
-async def upgrade(engine: AsyncEngine, setting: str) -> None:
+async def upgrade(engine: AsyncEngine, setting: str, *, make: bool = True) -> None:
     """Bring the tables to the version that this streamwf knows, whoever else does so at once.
 
     setting: the name of the one that has the database's URL, for what errors say.
-    Raises SchemaNewer, with nothing changed, and StoreUnreachable.
+    make: whether they are made where there are none.
+    Raises SchemaNewer, and NothingStored if they are not to be made, with nothing changed; and
+    StoreUnreachable.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
@@ -40,6 +42,8 @@ async def upgrade(engine: AsyncEngine, setting: str) -> None:
         found = await connection.run_sync(_version)
     if found == newest:
         return
+    if found is None and not make:
+        raise NothingStored(store=name_of(engine.url), setting=setting)
     async with _alone(engine, setting) as connection:
         found = await connection.run_sync(_version)
         if found is not None and found not in known:
