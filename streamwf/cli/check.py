@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple
 
 import click
@@ -14,15 +15,20 @@ from streamwf.cli.exported import Export, Unread, record_of
 from streamwf.cli.output import Report, progress_bar, say, write, write_json, write_table
 from streamwf.cli.runs import ask
 from streamwf.cli.shapes import CheckedRuns, Sound
+from streamwf.cli.stores import opened
 from streamwf.cli.targets import AnyWorkflow, load_workflows
 from streamwf.compatibility import problems
 from streamwf.counting import counted
 from streamwf.record import LIVE, Record
 from streamwf.settings import Settings, load
+from streamwf.stored_aside import replay
 from streamwf.views import MAX_PAGE, Query
 
 #: Those that are of use only where the topics are looked at.
 OF_KAFKA = ("brokers", *options.SECURITY, "topic_prefix")
+
+#: Later than all that is in a log.
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 #: Runs that are named for each problem: on a terminal, and for programs.
 SHOWN, LISTED = 3, 1_000
@@ -30,7 +36,7 @@ SHOWN, LISTED = 3, 1_000
 #: Documents that could not be read and are written out; the rest are only counted.
 UNREAD_SHOWN = 20
 
-KAFKA = "kafka"
+KAFKA, STORE = "kafka", "store"
 
 
 class What(NamedTuple):
@@ -96,9 +102,15 @@ class Checked:
 
 @click.command()
 @options.targets
-@click.option("--against", metavar="WHERE", help="Where live runs are: see above.")
+@click.option(
+    "--against",
+    metavar="WHERE",
+    is_flag=False,
+    flag_value=STORE,
+    help="Where live runs are: see above; in the store, unless told.",
+)
 @options.as_json(Sound, CheckedRuns)
-@options.settings(*options.TOPICS)
+@options.settings(*options.STORE, "log", *options.TOPICS)
 def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags: Any) -> None:
     """Check definitions; with --against, whether the runs in progress can go on by them.
 
@@ -107,6 +119,7 @@ def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags:
 
     \b
     kafka     the topics of the workflow: looks most closely
+    store     the database in --store, as closely: that of `streamwf dev`
     http://…  any worker, or `streamwf dev`: looks at what is told of runs
     FILE      what was exported, - for stdin: `streamwf runs list --json`
               (or the API's pages), `runs show --json`, `runs history --json`,
@@ -114,13 +127,16 @@ def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags:
 
     Exits with 1 if there is a run that can't go on, or that could not be read.
     """
+    if against != STORE and flags["store"] is not None:
+        raise click.UsageError("--store is for --against store.")
     settings = load(flags)
     workflows = load_workflows(targets)
     if against is None:
         for workflow in workflows:
             _tell_sound(workflow, as_json)
         return
-    if against != KAFKA and any(flags[name] is not None for name in OF_KAFKA):
+    on_kafka = against == KAFKA or (against == STORE and settings.log == "kafka")
+    if not on_kafka and any(flags[name] is not None for name in OF_KAFKA):
         raise click.UsageError("The brokers' options are for --against kafka.")
     sound = True
     for checked in _looked(workflows, against, settings):
@@ -133,7 +149,7 @@ def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags:
 def _looked(
     workflows: Sequence[AnyWorkflow], against: str, settings: Settings
 ) -> Iterator[Checked]:
-    if against == KAFKA or "://" in against:
+    if against in (KAFKA, STORE) or "://" in against:
         return (_where_they_run(workflow, against, settings) for workflow in workflows)
     return _in_file(workflows, _opened(against), settings)
 
@@ -145,6 +161,8 @@ def _where_they_run(workflow: AnyWorkflow, against: str, settings: Settings) -> 
             from streamwf.agents import each_run
 
             asyncio.run(each_run(workflow, settings, progress, checked.take))
+        elif against == STORE:
+            asyncio.run(_in_store(settings, checked, progress))
         else:
             ask(against, lambda gateway: _in_pages(gateway, checked, progress))
     return checked
@@ -154,7 +172,7 @@ def _opened(path: str) -> IO[bytes]:
     try:
         return click.open_file(path, "rb")
     except OSError as error:
-        why = f"{path}: {error.strerror}. Give kafka, the URL of a worker, or a file."
+        why = f"{path}: {error.strerror}. Give kafka, store, the URL of a worker, or a file."
         raise click.BadParameter(why, param_hint="--against") from None
 
 
@@ -170,6 +188,11 @@ def _in_file(
         for known in export.runs(workflow):
             checked.take(known.record, whole=known.whole)
         yield checked
+
+
+async def _in_store(settings: Settings, checked: Checked, progress: Report) -> None:
+    async with opened(checked.workflow.name, settings) as stores:
+        await replay(checked.workflow, stores, LATEST, progress, checked.take)
 
 
 async def _in_pages(gateway: HttpGateway, checked: Checked, progress: Report) -> None:

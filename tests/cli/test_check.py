@@ -439,7 +439,7 @@ def test_several_workflows_need_to_be_told_apart(
 def test_a_file_that_is_not_there(cli: Cli, path: str) -> None:
     result = cli("check", TARGET, "--against", path)
     assert result.exit_code == 2
-    assert "Give kafka, the URL of a worker, or a file." in result.stderr
+    assert "Give kafka, store, the URL of a worker, or a file." in result.stderr
 
 
 # ---- against the topics

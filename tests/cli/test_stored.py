@@ -1,6 +1,7 @@
 """Commands on what lies in a database: `--store`, in place of Kafka."""
 
 import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ COMMANDS = {
     "verify": ["verify", TARGET],
     "rebuild": ["rebuild", TARGET],
     "replay": ["replay", TARGET, "--until", "2100-01-01T00:00:00Z"],
+    "check": ["check", TARGET, "--against", "store"],
 }
 
 
@@ -113,3 +115,47 @@ def test_what_is_there_is_looked_at(cli: Cli, url: str) -> None:
     replayed = cli(*COMMANDS["replay"], "--store", url)
     assert replayed.stdout.split()[3:] == ["PACKED", "INITIATED", "1"]
     assert replayed.stderr == "1 event folded\n"
+
+
+# ---- the definition against the runs of a database
+
+BOXED = """\
+from enum import Enum
+from streamwf import Workflow
+
+Status = Enum("Status", "BOXED THERE")
+parcels = Workflow("parcels", dict, Status)
+
+@parcels.step(Status.BOXED, to=Status.THERE)
+async def go(run):
+    return Status.THERE
+"""
+
+
+@pytest.mark.parametrize("against", [["--against", "store"], ["--against"]])
+def test_all_runs_of_a_database_can_go_on(cli: Cli, url: str, against: list[str]) -> None:
+    result = cli("check", TARGET, *against, "--store", url)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("of 1 live run 1 can go on, 0 can't\n")
+
+
+@pytest.mark.usefixtures("modules_as_before")
+def test_a_database_has_a_run_that_cant_go_on(cli: Cli, url: str, tmp_path: Path) -> None:
+    changed = tmp_path / "boxed.py"
+    changed.write_text(BOXED)
+    before = asyncio.run(tables(url))
+    result = cli("check", str(changed), "--against", "store", "--store", url, "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["live"], told["blocked"]) == (1, 1)
+    [problem] = told["problems"]
+    assert (problem["status"], problem["blocks"]) == ("PACKED", True)
+    assert [run["foreign_id"] for run in problem["runs"]] == ["p-1"]
+    assert asyncio.run(tables(url)) == before
+
+
+@pytest.mark.parametrize("against", [[], ["--against", "kafka"]])
+def test_a_database_is_looked_at_only_if_it_is_asked_for(cli: Cli, against: list[str]) -> None:
+    result = cli("check", TARGET, *against, "--store", "sqlite:///orders.db")
+    assert result.exit_code == 2
+    assert "--store is for --against store" in result.stderr
