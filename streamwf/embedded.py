@@ -1,6 +1,7 @@
 """The embedded host: everything in this process and in memory, for trying and testing.
 
-It drives the same shards as the Kafka host does; its log is a list.
+It drives the same shards as the Kafka host does; its log is a list. On a database, `stored` is
+the host.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 from .broadcast import Broadcast
 from .client import Client
 from .definition import Workflow
+from .errors import InvalidSettings
 from .events import Event, decode_event, encode_event
 from .execute import SystemClock
 from .gateway import LocalGateway
@@ -28,6 +30,8 @@ from .record import FIRST_KEY, Record
 from .searched import terms_of
 from .settings import Settings, load
 from .shard import Limits, Shard
+from .stored import StoredHost
+from .stored_app import stored_host
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
 from .vaults import Vaults
@@ -351,29 +355,44 @@ def differences(
 
 @dataclass
 class EmbeddedApp:
-    """A running embedded host. client: speaks to it without a network."""
+    """A running embedded host: in memory, or on a database.
 
-    host: EmbeddedHost
+    client: speaks to it without a network.
+    """
+
+    host: EmbeddedHost | StoredHost
     client: Client
 
 
 @asynccontextmanager
 async def embedded(
     *workflows: Workflow[Any, Any],
+    store: str | None = None,
     clock: Clock | None = None,
     key_provider: KeyProvider | None = None,
     logger: Logger | None = None,
     log_objects: bool = False,
 ) -> AsyncIterator[EmbeddedApp]:
-    """Run workflows in this process, in memory, until the block ends.
+    """Run workflows in this process until the block ends: in memory, or on a database.
 
-    key_provider: has the keys of the runs of workflows that encrypt; in memory, unless given.
+    store: the URL of a database in which everything is kept, like sqlite:///orders.db or
+        postgresql://user@host/orders; whoever runs the same workflows on it later finds all runs
+        as they were. One process at a time does: the next one waits until this block has ended.
+    clock: in memory only.
+    key_provider: has the keys of the runs of workflows that encrypt; unless given, they are in
+        memory or in the database.
     logger: takes what is logged, like one of structlog's; the standard library, unless given.
     log_objects: whether the lines of a workflow that is debugged tell what its runs carry. Fields
         that are masked stay so.
 
-    Raises InvalidDefinition.
+    Raises InvalidDefinition; with a store also InvalidSettings, StoreUnreachable and SchemaNewer.
     """
+    if store is not None and clock is not None:
+        raise InvalidSettings(mistakes="- clock: on a database time is the machine's, leave it out")
+    if store is not None:
+        async with stored_host(workflows, store, key_provider, logger, log_objects) as stored:
+            yield _app(stored)
+        return
     host = EmbeddedHost(
         *workflows,
         clock=clock,
@@ -383,7 +402,11 @@ async def embedded(
     )
     await host.start()
     try:
-        yield EmbeddedApp(host, Client(LocalGateway(Operations(host))))
+        yield _app(host)
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await host.stop()
+
+
+def _app(host: EmbeddedHost | StoredHost) -> EmbeddedApp:
+    return EmbeddedApp(host, Client(LocalGateway(Operations(host))))

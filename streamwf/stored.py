@@ -28,6 +28,7 @@ from .measures import Measures
 from .ports import (
     EventSender,
     Hold,
+    KeyProvider,
     Letter,
     Logger,
     LogRecord,
@@ -78,6 +79,7 @@ class StoredHost:
     failed: called with an error that this process can't go on after.
     address: where other processes reach this one.
     logger: takes what it has to say; structlog's loggers, unless given.
+    key_provider: has the keys of the runs of workflows that encrypt; the log, unless given.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class StoredHost:
         failed: Callable[[StreamwfError], None] | None = None,
         address: str = "",
         logger: Logger | None = None,
+        key_provider: KeyProvider | None = None,
     ) -> None:
         for workflow in workflows:
             workflow.validate()
@@ -104,7 +107,11 @@ class StoredHost:
         self.logger: Logger = logger or structlog.get_logger("streamwf.worker")
         self._shard_logger: Logger = logger or structlog.get_logger("streamwf.shard")
         self.vaults = Vaults(
-            workflows, log.keys, self.max_record_bytes, log.encrypts, self._shard_logger
+            workflows,
+            key_provider or log.keys,
+            self.max_record_bytes,
+            log.encrypts,
+            self._shard_logger,
         )
         self._interval = settings.checkpoint_interval.total_seconds()
         self._failed = failed or self._tell_of

@@ -1,6 +1,8 @@
 """What docs/stores.md shows is what happens."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,20 @@ PAGE = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
 
 
 def test_an_adapter_of_ones_own_is_held_to_its_contract(tmp_path: Path) -> None:
-    [test] = blocks("python", PAGE)
+    [test] = [block for block in blocks("python", PAGE) if not block.needs]
     (tmp_path / "test_mine.py").write_text(test.text)
     assert re.search(
         r"\d\d passed", run_pytest(tmp_path, "-p", "pytest_asyncio.plugin", "-o", SCOPE)
     )
+
+
+def test_a_program_of_ones_own(tmp_path: Path) -> None:
+    [program] = [block for block in blocks("python", PAGE) if block.needs == "embedded"]
+    (tmp_path / "program.py").write_text(program.text)
+    told = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (told.stdout, told.stderr, told.returncode) == ("o-1 Status.PAID 5\n", "", 0)
 
 
 async def test_the_tables_are_those_of_the_page(sqlite_url: str) -> None:

@@ -54,7 +54,7 @@ ORDER = [
     {"retelling", "watching", "overview"},
     {"pump", "inner_work", "partition_reader", "connecting", "firing", "inner"},
     {"stored"},
-    {"stored_aside"},
+    {"stored_aside", "stored_app"},
     {"connector_views", "answering", "connected", "connector_client"},
     {"dead_letters", "letter_client"},
     {"scheduling", "operations", "schedule_client", "watch_client", "gateway", "outbox"},
