@@ -13,7 +13,6 @@ from streamwf.adapters.sql.engine import create
 from streamwf.adapters.stores import open_stores
 from streamwf.events import TRIGGER, encode_event, request
 from streamwf.ports import Outgoing
-from streamwf.stored import events_of
 from tests.cli.conftest import Cli
 from tests.support import NOW
 
@@ -39,7 +38,7 @@ async def tables(url: str) -> list[str]:
 async def append(url: str, *events: bytes, workflow: str = "parcels") -> None:
     """Write into the log of a workflow, with all tables made."""
     async with open_stores(url, "store") as stores:
-        sender = await stores.streamer.sender(events_of(workflow))
+        sender = await stores.log.streamer.sender(workflow)
         await sender.send([Outgoing(b"p-1", event) for event in events])
         await sender.close()
 
