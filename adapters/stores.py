@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from streamwf.adapters.certificates import mistaken, read_secret
 from streamwf.adapters.roles.file import FileRoleScheduler
 from streamwf.adapters.roles.sql import SqlRoleScheduler
 from streamwf.adapters.sql.engine import create, parse_url
@@ -16,7 +17,6 @@ from streamwf.adapters.sql.keys import SqlKeys
 from streamwf.adapters.sql.migrations import upgrade
 from streamwf.adapters.sql.records import SqlStore
 from streamwf.adapters.streams.reflex import ReflexStreamer
-from streamwf.adapters.tls import mistaken, read_secret
 from streamwf.errors import StoreNotFound, StoreReadOnly
 from streamwf.settings import Settings
 from streamwf.stored import Stores

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
-from streamwf.errors import InvalidSettings, StoreMisnamed, StoreNotTrusted, StoreUnreachable
+from streamwf.adapters.certificates import Names, client_context, mistaken, why
+from streamwf.errors import StoreMisnamed, StoreNotTrusted, StoreUnreachable
 
 #: The parameters of a URL.
 PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
@@ -22,15 +22,6 @@ MODES = {"require": (False, False), "verify-ca": (True, False), "verify-full": (
 
 # What OpenSSL says of a certificate that is for another host, or another address.
 _MISNAMED = (62, 64)
-
-
-class Names(NamedTuple):
-    """What people call each of these where they give it."""
-
-    ca_file: str
-    cert_file: str
-    key_file: str
-    key_password: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,59 +91,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def read_secret(name: str, file: Path) -> str:
-    """What is in a file that holds a secret and nothing else. Raises InvalidSettings."""
-    try:
-        # What writes such files often ends them with a line's end, which is no part of a password.
-        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise mistaken(name, f"{file} can't be read: {_why(error)}") from None
-    if not secret:
-        raise mistaken(name, f"{file} is empty")
-    return secret
-
-
-def mistaken(name: str, why: str) -> InvalidSettings:
-    return InvalidSettings(mistakes=f"- {name}: {why}")
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def _written(name: str, file: Path | None) -> int:
     """When a file was written; 0 if there is none to be read."""
     try:
         return 0 if file is None else file.stat().st_mtime_ns
     except OSError as error:
-        raise mistaken(name, f"{file} can't be read: {_why(error)}") from None
+        raise mistaken(name, f"{file} can't be read: {why(error)}") from None
 
 
 # To read the system's certificates takes 20 ms, and each shard has clients of its own.
 @lru_cache(maxsize=8)
 def _context(tls: Tls, written: tuple[int, ...]) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except OSError as error:
-        raise mistaken(tls.names.ca_file, f"{tls.ca_file} can't be used: {_why(error)}") from None
+    context = client_context(tls.names, tls.ca_file, tls.cert_file, tls.key_file, tls.key_password)
     context.check_hostname = tls.check_hostname
     if not tls.verify:
         context.verify_mode = ssl.CERT_NONE
-    if tls.cert_file is not None:
-        try:
-            # Without a password OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(tls.cert_file, tls.key_file, lambda: tls.key_password)
-        except OSError as error:
-            raise _unusable(tls, tls.cert_file, error) from None
     return context
-
-
-def _unusable(tls: Tls, cert_file: Path, error: OSError) -> InvalidSettings:
-    """What is wrong, and why, if a certificate can't be used."""
-    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return mistaken(tls.names.key_file, f"its key is not that of {cert_file}")
-    key_file = tls.key_file or cert_file
-    # OpenSSL only says that it could not use the file.
-    if b"ENCRYPTED" in key_file.read_bytes():
-        return mistaken(tls.names.key_password, f"it does not open {key_file}")
-    return mistaken(tls.names.cert_file, f"{cert_file} can't be used with its key: {_why(error)}")

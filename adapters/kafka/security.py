@@ -9,11 +9,12 @@ from aiokafka.conn import collect_hosts
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from pydantic import SecretStr
 
-from streamwf.adapters.tls import Names, Tls, read_secret
+from streamwf.adapters.certificates import Names, read_secret
+from streamwf.adapters.tls import Tls
 from streamwf.errors import InvalidSettings
 from streamwf.settings import KafkaSecurity
 
-_NAMES = Names("kafka_ca_file", "kafka_cert_file", "kafka_key_file", "kafka_key_password")
+_NAMES = Names.beginning("kafka_")
 
 #: What of the settings is for one kind of connection only, and would be passed over by others.
 _OF_SASL = ("username", "password", "password_file")

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from streamwf.adapters.tls import PARAMETERS, certificate_failure, mistaken, tls_of
+from streamwf.adapters.certificates import mistaken
+from streamwf.adapters.tls import PARAMETERS, certificate_failure, tls_of
 from streamwf.errors import (
     InvalidSettings,
     StoreDenied,

@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from streamwf.adapters.certificates import mistaken
 from streamwf.adapters.sql.failures import failure_of
 from streamwf.adapters.sql.tls import take_tls
-from streamwf.adapters.tls import mistaken
 from streamwf.errors import StoreUnreachable
 
 #: How long a connection may take, and how long SQLite waits for its turn to write.

@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from streamwf.adapters.tls import MODES, PARAMETERS, mistaken, tls_of
+from streamwf.adapters.certificates import mistaken
+from streamwf.adapters.tls import MODES, PARAMETERS, tls_of
 
 # What drivers do without a context. That of MariaDB has nothing between the plain and TLS.
 _UNVERIFIED: dict[str, dict[str, dict[str, Any]]] = {

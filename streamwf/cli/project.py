@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from streamwf.adapters import loggers
+from streamwf.adapters.certificates import mistaken
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.stores import named_store
-from streamwf.adapters.tls import mistaken
 from streamwf.cli import options
 from streamwf.cli.output import say
 from streamwf.cli.targets import AnyWorkflow, load_workflows
