@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from streamwf.adapters import sse
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.problems import CONTENT_TYPE, error_of
 from streamwf.adapters.tracing import sent
 from streamwf.callback_views import CallbackRequest, CallbackView
@@ -91,13 +92,16 @@ Parameters = Mapping[str, str | list[str]]
 class HttpGateway:
     """Speaks to the worker at a URL, and through it to all. Implements `streamwf.client.Gateway`.
 
+    at: the URL; or the endpoint, with what shows the worker who asks.
     patience: seconds for which a worker that is not ready yet is asked again; absence: those for
     which one is that is not there at all. A request that changes something has a key, so that it
     counts once however often it is sent.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE, absence: float = 0.0) -> None:
-        self._line = _Line(url)
+    def __init__(
+        self, at: str | Endpoint, patience: float = PATIENCE, absence: float = 0.0
+    ) -> None:
+        self._line = _Line(Endpoint(at) if isinstance(at, str) else at)
         self._patience = patience
         self._absence = absence
 
@@ -293,8 +297,9 @@ class _Reply:
 class _Line:
     """The connection to one worker."""
 
-    def __init__(self, url: str) -> None:
-        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.url = endpoint.base
+        self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -319,7 +324,9 @@ class _Line:
     async def _send(
         self, method: str, path: str, parameters: Parameters, body: Request | None
     ) -> _Reply:
-        headers: dict[str, str] = {} if body is None else {hdrs.CONTENT_TYPE: "application/json"}
+        headers = self._endpoint.headers()
+        if body is not None:
+            headers[hdrs.CONTENT_TYPE] = "application/json"
         sent(headers)
         async with self._opened().request(
             method,
@@ -336,7 +343,8 @@ class _Line:
         if self._session is None:
             # Long polls hold a connection each, and a client may have any number of them.
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._endpoint.tls()),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
@@ -349,7 +357,9 @@ class _Line:
     ) -> AsyncIterator[AsyncIterator[Told]]:
         """What is told, from a place on. Raises WorkerUnreachable, and the error that it answers,
         also while it is read."""
-        headers = {hdrs.ACCEPT: sse.CONTENT_TYPE} | ({sse.LAST_EVENT_ID: after} if after else {})
+        headers = self._endpoint.headers() | {hdrs.ACCEPT: sse.CONTENT_TYPE}
+        if after:
+            headers[sse.LAST_EVENT_ID] = after
         sent(headers)
         try:
             async with self._opened().request(

@@ -23,6 +23,10 @@ _RENAMED = "error_"
 
 #: The status of a class holds for its subclasses too, unless they have their own.
 _STATUS: dict[type[StreamwfError], int] = {
+    errors.NotAuthenticated: 401,
+    errors.RoleMissing: 403,
+    errors.CrossSite: 403,
+    errors.HostRefused: 421,
     errors.RunNotFound: 404,
     errors.WorkflowNotFound: 404,
     errors.ForeignIdNotFound: 404,

@@ -19,11 +19,12 @@ from faust.app.base import BootStrategy
 from faust.types import TP
 from yarl import URL
 
+from streamwf.access import Authenticator
 from streamwf.adapters.kafka.outages import outages
 from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
-from streamwf.adapters.web import Server, application, serve
+from streamwf.adapters.web import Server, access_of, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
@@ -69,6 +70,7 @@ class WorkflowApp(faust.App):
         settings: Settings,
         key_provider: KeyProvider | None,
         logger: Logger | None,
+        authenticator: Authenticator | None,
     ) -> None:
         """What `faust_app` does once Faust's own part is made."""
         self.settings = settings
@@ -84,6 +86,7 @@ class WorkflowApp(faust.App):
             logger=logger,
         )
         self.peers = FaustPeers(self)
+        self._access = access_of(settings, self.host.logger, authenticator)
         self.server: Server | None = None
         self._relaying = AsyncExitStack()
         self._outages = AsyncExitStack()
@@ -131,10 +134,16 @@ class WorkflowApp(faust.App):
             await self.host.start()
             collectors = [RelayCollector(await self._start_relay())] if self.settings.relay else []
             operations = Operations(self.host)
-            web = application(operations, self.peers, self.not_ready, collectors=collectors)
+            web = application(
+                operations,
+                self.peers,
+                self.not_ready,
+                access=self._access,
+                collectors=collectors,
+            )
             # `faust worker --web-port` says where this worker listens, too.
             port = int(self.conf.web_port) if self.settings.web_port else 0
-            self.server = await serve(web, self.settings.web_host, port)
+            self.server = await serve(web, self.settings.web_host, port, self._access.tls)
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
         self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
@@ -235,14 +244,16 @@ def faust_app(
     settings: Settings | None = None,
     key_provider: KeyProvider | None = None,
     logger: Logger | None = None,
+    authenticator: Authenticator | None = None,
 ) -> WorkflowApp:
     """A Faust app that runs these workflows, for `faust -A MODULE worker`.
 
     settings: their values in the environment come first. key_provider: has the keys of the runs
         of workflows that encrypt; Kafka, unless given. logger: takes what the worker logs;
-        structlog, unless given.
+        structlog, unless given. authenticator: says who asks over HTTP, before those of the
+        settings.
 
-    Raises InvalidDefinition and InvalidSettings.
+    Raises InvalidDefinition, InvalidSettings and AccessNotConfigured.
     """
     for workflow in workflows:
         workflow.validate()
@@ -274,5 +285,5 @@ def faust_app(
         TableManager=WorkflowTableManager,
         loghandlers=[],
     )
-    app.prepare(workflows, chosen, key_provider, logger)
+    app.prepare(workflows, chosen, key_provider, logger, authenticator)
     return app

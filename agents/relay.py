@@ -19,7 +19,7 @@ from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.sql.engine import create
 from streamwf.adapters.sql.outbox import SqlOutbox
 from streamwf.adapters.stores import named_store
-from streamwf.adapters.web import process_application, serve
+from streamwf.adapters.web import access_of, process_application, serve
 from streamwf.agents.keys import WorkerKeys
 from streamwf.definition import Workflow
 from streamwf.errors import NoStore
@@ -100,12 +100,13 @@ async def _serve(workflows: Sequence[Workflow[Any, Any]], settings: Settings) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    access = access_of(settings, logger)
     log = KafkaLog(workflows, settings)
     async with relay_of(settings, log) as relay, log:
         registry = CollectorRegistry()
         registry.register(RelayCollector(relay))
-        views = process_application(registry, lambda: relay.trouble or None)
-        server = await serve(views, settings.web_host, settings.web_port)
+        views = process_application(registry, lambda: relay.trouble or None, access)
+        server = await serve(views, settings.web_host, settings.web_port, access.tls)
         logger.info("relay_listens", url=server.url)
         running = asyncio.create_task(relay.run())
         await stop.wait()

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvloop
 
+from streamwf.access import Authenticator
 from streamwf.agents.app import WorkflowApp, faust_app
 from streamwf.definition import Workflow
 from streamwf.ports import Logger
@@ -22,9 +23,14 @@ YOUNG = 50_000
 
 
 def run_worker(
-    workflows: Sequence[Workflow[Any, Any]], settings: Settings, logger: Logger | None = None
+    workflows: Sequence[Workflow[Any, Any]],
+    settings: Settings,
+    logger: Logger | None = None,
+    authenticator: Authenticator | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT. logger: takes what it logs; structlog, unless given.
+
+    authenticator: says who asks over HTTP, before those that the settings name.
 
     Raises StreamwfError for what a person has to mend: no broker, a topic with other partitions,
     a data directory in use, live runs in a status that is gone.
@@ -33,14 +39,17 @@ def run_worker(
     # every 700 of them: a tenth of the time and the longest pauses went into that.
     gc.freeze()
     gc.set_threshold(YOUNG)
-    uvloop.run(serve_worker(workflows, settings, logger))
+    uvloop.run(serve_worker(workflows, settings, logger, authenticator))
 
 
 async def serve_worker(
-    workflows: Sequence[Workflow[Any, Any]], settings: Settings, logger: Logger | None = None
+    workflows: Sequence[Workflow[Any, Any]],
+    settings: Settings,
+    logger: Logger | None = None,
+    authenticator: Authenticator | None = None,
 ) -> None:
     """The same on a loop that runs already."""
-    app = faust_app(*workflows, settings=settings, logger=logger)
+    app = faust_app(*workflows, settings=settings, logger=logger, authenticator=authenticator)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

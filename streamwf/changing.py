@@ -5,7 +5,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from . import events
+from .access import who_asks
 from .bulk import steer_all
 from .errors import (
     DeadlineExceeded,
@@ -16,6 +19,7 @@ from .errors import (
 )
 from .events import Event, derived_id, encode_event
 from .fold import Verdict
+from .logs import steered
 from .looking import Host, Looking
 from .record import Trace
 from .requesting import check_size, trigger_event
@@ -79,6 +83,7 @@ class Changing(Looking):
         """
         with self._asking(name, self.trigger_event(name, trigger)) as event:
             await self.host.append(name, event)
+        self._tell(name, event, "appended")
         return event.runid
 
     async def steer(
@@ -124,20 +129,43 @@ class Changing(Looking):
 
     @contextmanager
     def _asking(self, workflow: str, event: Event, after: Trace | None = None) -> Iterator[Event]:
-        """A request as it is to be appended: with its trace, if there is room for that too.
+        """A request as it is to be appended: with who asks, and with its trace, if there is room
+        for that too.
 
         after: what it is linked to.
+
+        Raises RecordTooLarge if there is no room for who asks.
         """
-        with self.host.tracing.request(workflow, event, after=after) as traced:
-            yield traced if len(encode_event(traced)) <= self.host.max_record_bytes else event
+        signed = self.signed(event)
+        with self.host.tracing.request(workflow, signed, after=after) as traced:
+            yield traced if len(encode_event(traced)) <= self.host.max_record_bytes else signed
+
+    def signed(self, event: Event) -> Event:
+        """A request that says who asks for it. Raises RecordTooLarge."""
+        by = who_asks()
+        if not by:
+            return event
+        signed = replace(event, by=by)
+        self._check_size("request", signed)
+        return signed
+
+    def _tell(self, workflow: str, event: Event, outcome: str) -> None:
+        steered(self.host.logger, self.host.workflows[workflow], event, outcome)
 
     async def _submit(self, shard: Shard, event: Event, after: Trace | None = None) -> Answer:
         """What became of a request. after: what it is linked to in its trace.
 
         The error of a passed deadline says whether the log has the request, and of which run.
         """
-        with self._asking(shard.workflow.name, event, after) as asked:
-            return await self._judged(shard, asked)
+        name = shard.workflow.name
+        with self._asking(name, event, after) as asked:
+            try:
+                answer = await self._judged(shard, asked)
+            except DeadlineExceeded:
+                self._tell(name, asked, "unanswered")
+                raise
+        self._tell(name, asked, answer.verdict.name.lower())
+        return answer
 
     async def _judged(self, shard: Shard, event: Event) -> Answer:
         future = shard.waiting.answer(event.id)

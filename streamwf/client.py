@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import uuid4
+
+from pydantic import SecretStr
 
 from .bounded import Bounded
 from .callback_views import CallbackView
@@ -69,14 +72,27 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, Watch
         self._requested: deque[str] = deque(maxlen=MAX_REQUESTED)
 
     @classmethod
-    def over_http(cls, url: str, *, absence: timedelta = timedelta(0)) -> "Client":
+    def over_http(
+        cls,
+        url: str,
+        *,
+        absence: timedelta = timedelta(0),
+        token: str | None = None,
+        ca_file: Path | None = None,
+        cert_file: Path | None = None,
+    ) -> "Client":
         """A client of the worker at a URL, and through it of all the workers of its group.
 
         absence: for so long each call asks again if no worker is there.
+        token: says who asks. ca_file: certificates (PEM) of who signs that of the worker; the
+            system's, if not given. cert_file: the client's own, with its key (PEM).
         """
+        from .adapters.endpoints import Endpoint
         from .adapters.http import HttpGateway
 
-        return cls(HttpGateway(url, absence=absence.total_seconds()))
+        secret = None if token is None else SecretStr(token)
+        endpoint = Endpoint(url, secret, ca_file=ca_file, cert_file=cert_file)
+        return cls(HttpGateway(endpoint, absence=absence.total_seconds()))
 
     @classmethod
     def over_kafka(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from .access import check_role, sees_masked, who_asks
 from .calling import call
 from .changing import Changing
 from .connector import Connector
@@ -15,7 +16,6 @@ from .events import Event, decode_event, object_of
 from .leading import Leading
 from .letter_views import LetterAction, LetterQuery, Letters, LetterView, Settled
 from .looking import Host
-from .masked_views import masks_views
 from .open_letters import LetterId, OpenLetters, letter_view
 from .ports import CUT, Filed, Letter
 from .sources import Message
@@ -38,7 +38,7 @@ class DeadLetters(Changing):
         Raises WorkflowNotFound, InvalidQuery and StoreUnreachable.
         """
         before = _read_cursor(query.cursor)
-        names = [*self._boxes]
+        names = [*self.workflows]
         if query.workflow is not None:
             names = [self.workflow(query.workflow).name]
         boxes = [await self._box(name) for name in names]
@@ -71,9 +71,11 @@ class DeadLetters(Changing):
         events = [] if action == "drop" else await self._events(of, filed.letter)
         if events:
             await self.host.append_all(of.workflow, events)
-        said = Letter(None, None, f"{action}: {reason}".rstrip(": "), "", "", "", settles=id)
+        by = who_asks()
+        why = f"{action} by {by or 'the program'}: {reason}"
+        said = Letter(None, None, why, "", "", "", settles=id)
         await self.host.letters.settle(of.workflow, said)
-        told = {"workflow": of.workflow, "letter": id, "action": action, "reason": reason}
+        told = {"workflow": of.workflow, "letter": id, "action": action, "by": by, "reason": reason}
         self.host.logger.info("dead_letter_settled", **told)
         await self._box(of.workflow)
         return Settled(id=id, action=action, appended=len(events))
@@ -90,8 +92,9 @@ class DeadLetters(Changing):
 
     async def _filed(self, id: str) -> tuple[LetterId, Filed]:
         of = LetterId.read(id)
-        if of is None or of.workflow not in self._boxes:
+        if of is None or of.workflow not in self.workflows:
             raise LetterNotFound(id=id, why="there is no such letter")
+        check_role(of.workflow)
         filed = await self.host.letters.read(of.workflow, of.partition, of.offset)
         if filed is None or filed.letter.settles:
             raise LetterNotFound(id=id, why="there is no such letter")
@@ -99,7 +102,7 @@ class DeadLetters(Changing):
 
     def _for_who_asks(self, view: LetterView) -> LetterView:
         """What could not be read can't be masked either: it is withheld as a whole."""
-        if not masks_views() or not self.workflow(view.workflow).masks:
+        if sees_masked(view.workflow) or not self.workflow(view.workflow).masks:
             return view
         content = dict.fromkeys(("key", "text", "base64"))
         return view.model_copy(update={**content, "withheld": True})

@@ -330,6 +330,12 @@ class CannotListen(StreamwfError):
     and STREAMWF_WEB_PORT. Port 0 takes a free one."""
 
 
+class AccessNotConfigured(StreamwfError):
+    """{host} is reached from other machines, and nothing says who may do what there. Say who gets
+    in, with web_token_file (`streamwf token` makes one), STREAMWF_WEB_TOKEN or web_authenticator;
+    or listen on 127.0.0.1. If something before it sees to who gets in: web_open (--web-open)."""
+
+
 class WorkersRunning(StreamwfError):
     """{count:worker is/workers are} running in the group {app_id!r}. Stop all first: rebuild
     replaces the tables that they write."""
@@ -466,6 +472,28 @@ class RolesClosed(StreamwfError):
 class InvalidSettings(StreamwfError):
     """The settings can't be used:
     {mistakes}"""
+
+
+# ---- access
+
+
+class NotAuthenticated(StreamwfError):
+    """Nobody here knows who asks. Give a token that counts: --token-file or STREAMWF_TOKEN of the
+    command line, `Client.over_http(url, token=...)`, the header `Authorization: Bearer TOKEN`."""
+
+
+class RoleMissing(StreamwfError):
+    """This takes the role {needed} of {workflow}; {name!r} has {has}. Ask whoever runs the workers
+    for it."""
+
+
+class CrossSite(StreamwfError):
+    """The request comes from a page of another site: {origin}. Such pages change nothing here."""
+
+
+class HostRefused(StreamwfError):
+    """Requests for {host!r} are not answered here. Ask for 127.0.0.1 or localhost, or name it in
+    web_allowed_hosts."""
 
 
 # ---- raised by users' steps

@@ -87,6 +87,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         what that one was kept in it.
     forgetat: of a request to retain a run that has ended, when it leaves the tables.
     traceparent: the span that it comes of, as W3C writes it.
+    by: of a request, who has asked for it; empty if it is not known.
     unheard: of a request, that nobody waits to hear what became of it: if it is refused, it goes to
         the dead letters.
     """
@@ -126,6 +127,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     forwarded: bool = False
     unheard: bool = False
     traceparent: str = ""
+    by: str = ""
     data: msgspec.Raw | UnsetType = UNSET
     data_base64: str = ""
 

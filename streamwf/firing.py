@@ -21,6 +21,7 @@ from .errors import (
 )
 from .events import Event, derived_id, encode_event, request
 from .failures import Failures
+from .logs import steered
 from .looking import Host
 from .record import Record, State
 from .schedules import (
@@ -117,15 +118,17 @@ async def fire(
     slot: datetime,
     *,
     backfill: bool = False,
+    by: str = "",
 ) -> bool:
     """Request the run of a slot, and say whether it has one. Nothing is requested if not.
 
     backfill: whether it is to start beside other runs, unless the slot has its run already.
+    by: who has asked for it.
 
     Raises ScheduleNotDeclared, InvalidObject, UnknownStatus, TerminalStart, RecordTooLarge, and
     what the schedule's function and `Host.append` do.
     """
-    event = await _event(host, workflow, name, plan, slot, backfill)
+    event = await _event(host, workflow, name, plan, slot, backfill, by)
     if event is not None:
         # Its data may have been deleted: then it was started before.
         with (
@@ -133,6 +136,7 @@ async def fire(
             host.tracing.request(workflow.name, event, cause=None if backfill else "") as traced,
         ):
             await host.append(workflow.name, traced)
+            steered(host.logger, workflow, traced, "appended")
     return event is not None
 
 
@@ -143,6 +147,7 @@ async def _event(
     plan: Plan,
     slot: datetime,
     backfill: bool,
+    by: str,
 ) -> Event | None:
     """The trigger of a slot's run; None if the slot is left out."""
     data = await _object(workflow, name, plan.spec, slot)
@@ -162,6 +167,7 @@ async def _event(
         data=data,
         reason=f"schedule {name}, slot {slot_name(slot)}",
         instead=beside if backfill else "",
+        by=by,
     )
     size = len(encode_event(event))
     if size > host.max_record_bytes:

@@ -70,7 +70,7 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching)
         self._operations = operations
 
     async def workflows(self) -> Workflows:
-        names = sorted(self._operations.host.workflows)
+        names = sorted(self._operations.workflows)
         return Workflows(workflows=[self._operations.describe(name) for name in names])
 
     async def describe(self, name: str) -> WorkflowView:

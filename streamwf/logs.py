@@ -6,12 +6,34 @@ from typing import Any, TypeAlias
 
 from .agenda import Kind
 from .definition import Workflow
-from .events import trace_id_of
+from .events import Event, trace_id_of
 from .naming import PROCESSES, Process, role_name
 from .ports import Letter, Logger
 from .record import MAIL, Record
+from .redaction import MASK
 
 Fields: TypeAlias = dict[str, Any]
+
+
+def steered(logger: Logger, workflow: Workflow[Any, Any], event: Event, outcome: str) -> None:
+    """Log who has asked for what, unless it is the program itself, and what came of it."""
+    if not event.by:
+        return
+    told = {
+        "by": event.by,
+        "action": event.type,
+        "workflow": workflow.name,
+        "foreign_id": event.subject,
+        "run_id": event.runid,
+        # What people write may be what nobody is to read.
+        "reason": MASK if workflow.masks and event.reason else event.reason,
+        "outcome": outcome,
+    }
+    if event.kind in MAIL:
+        # It may hold a value of an object.
+        del told["foreign_id"]
+    trace_id = trace_id_of(event.traceparent)
+    logger.info("steered", **told | ({"trace_id": trace_id} if trace_id else {}))
 
 
 class Naming:

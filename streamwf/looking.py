@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from . import events
+from .access import check_role, is_seen
 from .broadcast import Broadcast
 from .definition import Workflow
 from .errors import (
@@ -123,16 +124,21 @@ class Looking:
     def __init__(self, host: Host) -> None:
         self.host = host
 
+    @property
+    def workflows(self) -> Mapping[str, Workflow[Any, Any]]:
+        """Those that are there for whoever asks."""
+        return {name: found for name, found in self.host.workflows.items() if is_seen(name)}
+
     def workflow(self, name: str) -> Workflow[Any, Any]:
-        """Raises WorkflowNotFound."""
-        try:
-            return self.host.workflows[name]
-        except KeyError:
-            known = ", ".join(sorted(self.host.workflows))
-            raise WorkflowNotFound(workflow=name, known=known) from None
+        """Raises WorkflowNotFound, and RoleMissing if whoever asks may see it and no more."""
+        workflows = self.workflows
+        if name not in workflows:
+            raise WorkflowNotFound(workflow=name, known=", ".join(sorted(workflows)) or "none")
+        check_role(name)
+        return workflows[name]
 
     async def get(self, run_id: str) -> RunView:
-        """Raises RunNotFound."""
+        """Raises RunNotFound and RoleMissing."""
         return await self._view(*self._find(run_id))
 
     async def history(self, run_id: str) -> History:
@@ -175,7 +181,7 @@ class Looking:
 
     async def count(self, asked: Filter) -> Count:
         """How many runs fit a filter. Raises what `find` does."""
-        chosen = selections(asked, self.host.workflows)
+        chosen = selections(asked, self.workflows)
         if not all(selection.by_standing for _, selection in chosen):
             return Count(count=await self._listing(asked, "created", None).count())
         # These are counted all along.
@@ -191,7 +197,7 @@ class Looking:
             self._shard_of(asked.workflow, asked.foreign_id)
         chosen = [
             (name, selection, list(self.host.shards(name)))
-            for name, selection in selections(asked, self.host.workflows)
+            for name, selection in selections(asked, self.workflows)
         ]
         return Listing(asked, chosen, order, after, self._finds)
 
@@ -263,10 +269,11 @@ class Looking:
 
     def _find(self, run_id: str) -> tuple[Shard, Record]:
         recovering = False
-        for name in self.host.workflows:
+        for name in self.workflows:
             for shard in self.host.shards(name):
                 record = shard.lookup(run_id)
                 if record is not None:
+                    check_role(name)
                     return shard, record
                 recovering = recovering or not shard.live
         if recovering:

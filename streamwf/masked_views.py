@@ -1,18 +1,16 @@
 """What is shown of runs to those who may not see masked fields.
 
-Who that is, is settled once for all that is asked in one go: around it lies `masking_views()`.
-Without that, whoever asks is the program itself, and sees all.
+Who that is, access.py says.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
 from pydantic_core import from_json, to_json
 
+from .access import sees_masked
 from .definition import Workflow
 from .events import Event
 from .record import CORRELATION, SCHEDULE, Record, decode_record, encode_record
@@ -23,30 +21,13 @@ from .views import ChildView, ErrorView, EventView, RunView
 AnyWorkflow = Workflow[Any, Any]
 ViewT = TypeVar("ViewT", RunView, EventView, ChildView)
 
-_masking: ContextVar[bool] = ContextVar("streamwf_masking", default=False)
-
 _replace = msgspec.structs.replace
 _decode_plan = msgspec.json.Decoder(Plan).decode
 
 
-@contextmanager
-def masking_views() -> Iterator[None]:
-    """Whoever asks in this block may not see masked fields."""
-    token = _masking.set(True)
-    try:
-        yield
-    finally:
-        _masking.reset(token)
-
-
-def masks_views() -> bool:
-    """Whether whoever asks now may not see masked fields."""
-    return _masking.get()
-
-
 def for_who_asks(workflow: AnyWorkflow, record: Record, view: RunView) -> RunView:
     """A run as it is shown to whoever asks. record: of the view, in plain."""
-    if not masks_views() or not workflow.masks:
+    if not workflow.masks or sees_masked(workflow.name):
         return view
     redaction = Redaction()
     # First the object: what is masked of it may be in the texts.
@@ -65,7 +46,7 @@ def events_for_who_asks(
 
     kind: of the run, if it is an inner one.
     """
-    if not masks_views() or not workflow.masks:
+    if not workflow.masks or sees_masked(workflow.name):
         return [*views]
     redaction, masked = Redaction(), []
     for event, view in zip(events, views, strict=True):

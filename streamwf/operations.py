@@ -60,7 +60,7 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
         """What this process does in the shards that it holds."""
         return [
             role
-            for name in self.host.workflows
+            for name in self.workflows
             for shard in self.host.shards(name)
             for role in roles_of(shard, self.host.partitions)
         ]
@@ -108,6 +108,7 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
         if here is None or not here.live:
             with self._asking(name, event, record.trace) as traced:
                 await self.host.append(name, traced)
+            self._tell(name, traced, "appended")
             return event.runid
         answer = await self._submit(here, event, record.trace)
         if answer.verdict is Verdict.RUN_IN_PROGRESS and answer.record is not None:

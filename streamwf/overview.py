@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from .access import is_seen
 from .graph import counts
 from .looking import Host
 from .measures import BUCKET_SECONDS, KEPT_SECONDS
@@ -79,9 +80,9 @@ class Overview(Share):
 
 
 def overview_of(host: Host, window: timedelta) -> Overview:
-    """What this process knows."""
+    """What this process knows, for whoever asks."""
     now = host.clock.now()
-    names = sorted(host.workflows)
+    names = sorted(name for name in host.workflows if is_seen(name))
     roles: Counter[RoleHealth] = Counter()
     for name in names:
         for shard in host.shards(name):

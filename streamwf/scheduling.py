@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from .access import who_asks
 from .changing import Changing
 from .cron import EPOCH, INSTANT
 from .definition import Workflow
@@ -237,7 +238,9 @@ class Scheduling(Changing):
         self, workflow: Workflow[Any, Any], schedule: str, plan: Plan, slot: datetime
     ) -> bool:
         try:
-            return await fire(self.host, workflow, schedule, plan, slot, backfill=True)
+            return await fire(
+                self.host, workflow, schedule, plan, slot, backfill=True, by=who_asks()
+            )
         except StreamwfError:
             raise
         except Exception as error:

@@ -88,7 +88,59 @@ class KafkaSecurity(BaseModel):
     )
 
 
-class Settings(BaseSettings, KafkaSecurity):
+class WebAccess(BaseModel):
+    """Who gets in over HTTP, and by which connection: a part of `Settings`."""
+
+    web_token_file: Path | None = Field(
+        default=None,
+        description="file with who may do what over HTTP, by their tokens: `streamwf token` writes"
+        " it; read again when it changes",
+    )
+    web_token: SecretStr | None = Field(
+        default=None,
+        min_length=20,
+        description="a token whose bearer may do everything over HTTP, as `admin`",
+    )
+    web_authenticator: str | None = Field(
+        default=None,
+        pattern=r"^[\w.]+:\w+$",
+        description="MODULE:NAME of an object of your own that says who asks over HTTP",
+    )
+    web_open: bool = Field(
+        default=False,
+        description="whether anybody who reaches the address may do everything, because something"
+        " before it sees to who gets in",
+    )
+    web_allowed_hosts: str | None = Field(
+        default=None,
+        description="names that requests may be for, separated by commas, beside those of this"
+        " machine and that of `advertise`; any, if it listens on other addresses than this"
+        " machine's own",
+    )
+    web_cert_file: Path | None = Field(
+        default=None,
+        description="certificate (PEM) with its chain to serve HTTPS with, instead of HTTP; read"
+        " again when it changes",
+    )
+    web_key_file: Path | None = Field(
+        default=None, description="the private key (PEM) of web_cert_file, if it is not in it"
+    )
+    web_key_password: SecretStr | None = Field(
+        default=None, description="the password of web_key_file"
+    )
+    web_client_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) of who signs those of clients: whoever connects by HTTPS"
+        " has to show one, other workers too",
+    )
+    web_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) of who signs those of other workers; the system's if not"
+        " set",
+    )
+
+
+class Settings(BaseSettings, KafkaSecurity, WebAccess):
     """How a host runs. Each field can be set as STREAMWF_<NAME> in the environment.
 
     What is passed in code is the default that the environment and flags override; see `load`.

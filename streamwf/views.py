@@ -143,7 +143,10 @@ class RunView(View):
 
 
 class EventView(View):
-    """An event of a run, as it is in the log. object: the user's object, if it changed."""
+    """An event of a run, as it is in the log. object: the user's object, if it changed.
+
+    by: who has asked for it, if it is a request that says so.
+    """
 
     offset: int
     id: str
@@ -159,6 +162,7 @@ class EventView(View):
     due_at: datetime | None = None
     attempt: int = 0
     reason: str = ""
+    by: str = ""
     error: ErrorView | None = None
     object: Any = None
 
@@ -452,6 +456,7 @@ def event_view(offset: int, version: int, event: Event) -> EventView:
         due_at=event.dueat or event.startat,
         attempt=event.attempt,
         reason=event.reason,
+        by=event.by,
         error=_error_view(event.failure),
         object=None if (data := object_of(event)) is None else _json(bytes(data)),
     )

@@ -4,6 +4,7 @@ other workers tell, as one stream that can be resumed at any place."""
 from collections.abc import AsyncGenerator, Sequence
 from time import monotonic
 
+from .access import is_seen
 from .broadcast import ROOM, Inbox
 from .errors import ReadsTooSlowly, StreamwfError
 from .looking import Host
@@ -54,10 +55,11 @@ class Watch:
     def __init__(
         self, host: Host, asked: Watched, positions: Positions, *, among: bool = False
     ) -> None:
-        asked.check([*host.workflows])
+        seen = sorted(name for name in host.workflows if is_seen(name))
+        asked.check(seen)
         self._host = host
         self._asked = asked
-        self._names = [asked.workflow] if asked.workflow else sorted(host.workflows)
+        self._names = [asked.workflow] if asked.workflow else seen
         self._all = {ShardId(name, n) for name in self._names for n in range(host.partitions)}
         self.positions = {key: at for key, at in positions.items() if key in self._all}
         self.inbox = Inbox(ROOM)

@@ -20,7 +20,26 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Seconds after which a worker that was not ready may be asked again.
 RETRY_AFTER = "1"
 
-_HEADERS = {"X-Content-Type-Options": "nosniff", hdrs.CACHE_CONTROL: "no-store"}
+#: What a page that is served here may do: load what is served here, and nothing else.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    hdrs.CACHE_CONTROL: "no-store",
+}
+
+#: What is said beside some statuses.
+_OF_STATUS = {
+    401: {hdrs.WWW_AUTHENTICATE: 'Bearer realm="streamwf"'},
+    503: {hdrs.RETRY_AFTER: RETRY_AFTER},
+}
 
 
 def json_response(
@@ -96,6 +115,6 @@ def _problem_response(members: Mapping[str, Any]) -> web.Response:
     return web.Response(
         body=msgspec.json.encode(members, enc_hook=str),
         status=status,
-        headers={hdrs.RETRY_AFTER: RETRY_AFTER} if status == 503 else {},
+        headers=_OF_STATUS.get(status),
         content_type=CONTENT_TYPE,
     )

@@ -5,6 +5,7 @@ forwarded again. Requests go only to where `Peers` says.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,14 +17,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from streamwf.errors import NotReady, WorkerUnreachable
-from streamwf.masked_views import masks_views
 
-#: Says that a request was forwarded.
+#: Says that a request was forwarded. It gives no rights: who asks is judged here again.
 LOCAL = "X-Streamwf-Local"
-
-#: Says that whoever asks may not see masked fields, as the worker that forwards has found. It only
-#: ever takes away: one who says it by mistake, or on purpose, sees less.
-MASKED = "X-Streamwf-Masked"
 
 #: Seconds that another worker has to accept a connection, and to answer beyond what it may wait.
 CONNECT = 2.0
@@ -48,11 +44,19 @@ _NOT_ASKED = _HOP_BY_HOP | {
     "content-length",
     "expect",
     "host",
+    # What a browser says of the page has been judged, and is not of the worker that asks.
+    "origin",
+    "sec-fetch-site",
 }
-_RELAYED: tuple[str, ...] = (hdrs.CONTENT_TYPE, hdrs.LOCATION, hdrs.RETRY_AFTER)
+_RELAYED: tuple[str, ...] = (
+    hdrs.CONTENT_TYPE,
+    hdrs.LOCATION,
+    hdrs.RETRY_AFTER,
+    hdrs.WWW_AUTHENTICATE,
+)
 
-#: Answers of a worker that can't say whether it has what was asked for.
-_DOES_NOT_KNOW = frozenset({500, 502, 503})
+#: Answers of a worker that can't say whether it has what was asked for, or to whom.
+_DOES_NOT_KNOW = frozenset({401, 421, 500, 502, 503})
 
 
 class Peers(Protocol):
@@ -130,17 +134,21 @@ def forwarded(request: web.Request) -> bool:
 
 
 class Forwarder:
-    """Sends requests on to other workers. deadline: seconds that they have to answer."""
+    """Sends requests on to other workers.
 
-    def __init__(self, peers: Peers, deadline: float) -> None:
+    deadline: seconds that they have to answer. tls: what their certificates are checked with.
+    """
+
+    def __init__(self, peers: Peers, deadline: float, tls: ssl.SSLContext | bool = True) -> None:
         self.peers = peers
         self._deadline = deadline
+        self._tls = tls
         self._session: aiohttp.ClientSession
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Holds the connections while the application runs."""
         # Long polls hold a connection each, so their number is that of the requests here.
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
         async with aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
         ) as self._session:
@@ -229,8 +237,6 @@ def _asked(headers: Mapping[str, str], body: bytes) -> CIMultiDict[str]:
         (name, value) for name, value in headers.items() if name.lower() not in left_out
     )
     asked[LOCAL] = "1"
-    if masks_views():
-        asked[MASKED] = "1"
     if body:
         asked[hdrs.CONTENT_TYPE] = "application/json"
     return asked

@@ -64,9 +64,7 @@ class WorkflowViews:
         self._elsewhere = elsewhere
 
     async def all(self, request: web.Request) -> web.Response:
-        local = [
-            self._operations.describe(name) for name in sorted(self._operations.host.workflows)
-        ]
+        local = [self._operations.describe(name) for name in sorted(self._operations.workflows)]
         shares, missing = await self._elsewhere.shares(request, Workflows)
         others = [view for share in shares for view in share.workflows]
         views = [

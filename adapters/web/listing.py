@@ -6,10 +6,12 @@ from uuid import uuid4
 from aiohttp import web
 from yarl import URL
 
+from streamwf.access import needing
 from streamwf.adapters.web.answers import json_response
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import Question
 from streamwf.adapters.web.merging import merged_page
+from streamwf.adapters.web.needs import role_of_action
 from streamwf.adapters.web.reading import read_bulk, read_filter, read_query
 from streamwf.bulk import steer_all
 from streamwf.errors import NotReady
@@ -31,7 +33,7 @@ class ListViews:
 
     async def count(self, request: web.Request) -> web.Response:
         asked = read_filter(request)
-        selections(asked, self._operations.host.workflows)
+        selections(asked, self._operations.workflows)
 
         async def here() -> Count:
             return await self._operations.count(asked)
@@ -44,6 +46,12 @@ class ListViews:
         asked = await read_bulk(request, self._limit)
         # With a key each counts once, even if its shard moves while it is under way.
         asked = asked.model_copy(update={"key": asked.key or uuid4().hex})
+        with needing(role_of_action(asked.action)):
+            return await self._bulk(request, asked)
+
+    async def _bulk(self, request: web.Request, asked: BulkSteering) -> web.Response:
+        if asked.query.workflow is not None:
+            self._operations.workflow(asked.query.workflow)
         query = asked.page()
         url = URL(RUNS).with_query(query.parameters())
         page = await self._page(request, query, Question.of(request, method="GET", url=url))
@@ -56,7 +64,7 @@ class ListViews:
     async def _page(
         self, request: web.Request, query: Query, question: Question | None = None
     ) -> Page:
-        selections(query, self._operations.host.workflows)
+        selections(query, self._operations.workflows)
 
         async def here() -> Page:
             return await self._operations.find(query)

@@ -13,10 +13,10 @@ from streamwf.adapters.web.connectors import ConnectorViews
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.events import EventViews
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
+from streamwf.adapters.web.guarding import LOCAL_ONLY, Access, guarding
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
 from streamwf.adapters.web.letters import LetterViews
 from streamwf.adapters.web.listing import ListViews
-from streamwf.adapters.web.masking import MaySee, masking, nobody
 from streamwf.adapters.web.overview import OverviewViews
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
@@ -40,7 +40,7 @@ def application(
     ready: Callable[[], str | None],
     *,
     deadline: float = DEADLINE,
-    may_see_masked: MaySee = nobody,
+    access: Access = LOCAL_ONLY,
     collectors: Iterable[Collector] = (),
 ) -> web.Application:
     """peers: where the other workers are; `NoPeers()` if there are none.
@@ -51,15 +51,14 @@ def application(
 
     deadline: seconds that other workers have to answer what is forwarded to them.
 
-    may_see_masked: whether a request is of somebody who may see masked fields. Of one that was
-    forwarded, both workers are asked, and each sees its headers: judge by those.
+    access: who gets in; unless given, anybody who reaches this machine's own address.
     """
     app = web.Application(
-        middlewares=[problems, traced, masking(may_see_masked)],
+        middlewares=[problems, traced, guarding(access)],
         client_max_size=operations.host.max_record_bytes + SLACK,
     )
     app[LOGGER] = operations.host.logger
-    forwarder = Forwarder(peers, deadline)
+    forwarder = Forwarder(peers, deadline, access.tls.client)
     elsewhere = Elsewhere(forwarder, ready)
     process = ProcessViews(ready, registry_of(operations.host, *collectors))
     workflows = WorkflowViews(operations, elsewhere)
@@ -121,10 +120,10 @@ def application(
 
 
 def process_application(
-    registry: CollectorRegistry, ready: Callable[[], str | None]
+    registry: CollectorRegistry, ready: Callable[[], str | None], access: Access = LOCAL_ONLY
 ) -> web.Application:
     """What a process serves that has no runs: health and metrics."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[problems, guarding(access)])
     process = ProcessViews(ready, registry)
     app.add_routes(
         [

@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "log",
     "project": "project",
     "graph": "graph",
+    "token": "token",
     "bench": "bench",
     "completion": "completion",
 }

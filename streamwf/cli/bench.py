@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import completing, options
 from streamwf.cli.output import Report, progress_bar, say, write, write_json, write_table
@@ -81,7 +82,7 @@ def bench(
     timeout: float,
     yes: bool,
     as_json: bool,
-    url: str,
+    at: Endpoint,
 ) -> None:
     """Start runs of WORKFLOW, wait for each, and tell how long that took.
 
@@ -99,8 +100,8 @@ def bench(
         _confirm(workflow, runs + 1)
     load = Load(workflow, value, runs, concurrency, status, timeout)
     with progress_bar(f"running {workflow}") as report:
-        taken = asyncio.run(_measure(url, load, report))
-    found = _measured(url, load, taken)
+        taken = asyncio.run(_measure(at, load, report))
+    found = _measured(at, load, taken)
     write_json(found) if as_json else _tell(found)
     if found.failed:
         sys.exit(1)
@@ -112,9 +113,9 @@ def _confirm(workflow: str, count: int) -> None:
     click.confirm(f"Start {count:,} runs of {workflow}?", abort=True, err=True)
 
 
-async def _measure(url: str, load: Load, report: Report) -> Taken:
+async def _measure(at: Endpoint, load: Load, report: Report) -> Taken:
     """Raises what the first run raises."""
-    gateway = HttpGateway(url)
+    gateway = HttpGateway(at)
     mark = f"bench-{uuid.uuid4().hex[:8]}"
     taken, left = Taken(), iter(range(1, load.runs + 1))
 
@@ -149,10 +150,10 @@ async def _one(gateway: HttpGateway, load: Load, foreign_id: str, taken: Taken) 
 # ---- what is told
 
 
-def _measured(url: str, load: Load, taken: Taken) -> Measured:
+def _measured(at: Endpoint, load: Load, taken: Taken) -> Measured:
     return Measured(
         workflow=load.workflow,
-        url=url,
+        url=at.base,
         runs=load.runs,
         concurrency=load.concurrency,
         seconds=round(taken.seconds, 3),

@@ -7,6 +7,8 @@ from typing import Any, get_args
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
+from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
 from streamwf.cli.filters import filters, read
 from streamwf.cli.interrupt import ctrl_c
@@ -48,7 +50,7 @@ class Tally:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask first.")
 @options.as_json(Tallied)
 @options.url
-def bulk(action: Action, reason: str, yes: bool, as_json: bool, url: str, **given: Any) -> None:
+def bulk(action: Action, reason: str, yes: bool, as_json: bool, at: Endpoint, **given: Any) -> None:
     """Do the same to all runs that fit, after saying how many they are.
 
     Ctrl-C leaves what was done as it is, and the rest untouched.
@@ -56,14 +58,14 @@ def bulk(action: Action, reason: str, yes: bool, as_json: bool, url: str, **give
     asked = read(Filter, given)
     if asked == Filter():
         raise click.UsageError("Say which runs, at least by --workflow.")
-    count = asyncio.run(_count(url, asked))
+    count = asyncio.run(_count(at, asked))
     say(f"{counted(count, 'run fits/runs fit')}.")
     if count and not yes:
         _confirm(action, count)
     tally = Tally()
     if count:
         with ctrl_c(tally.interrupt), progress_bar(action) as report:
-            asyncio.run(_steer(url, action, asked, reason, tally, report, count))
+            asyncio.run(_steer(at, action, asked, reason, tally, report, count))
     _tell(tally, as_json)
     if tally.stopped == INTERRUPTED:
         sys.exit(130)
@@ -77,17 +79,23 @@ def _confirm(action: Action, count: int) -> None:
     click.confirm(f"{action} {counted(count, 'run')}?", abort=True, err=True)
 
 
-async def _count(url: str, asked: Filter) -> int:
-    async with Client.over_http(url) as client:
+async def _count(at: Endpoint, asked: Filter) -> int:
+    async with Client(HttpGateway(at)) as client:
         return await client.count(asked)
 
 
 async def _steer(
-    url: str, action: Action, asked: Filter, reason: str, tally: Tally, report: Report, count: int
+    at: Endpoint,
+    action: Action,
+    asked: Filter,
+    reason: str,
+    tally: Tally,
+    report: Report,
+    count: int,
 ) -> None:
     report(0, count)
     try:
-        async with Client.over_http(url) as client:
+        async with Client(HttpGateway(at)) as client:
             async for done in client.bulk(action, asked, reason):
                 tally.matched += done.matched
                 tally.changed += done.changed

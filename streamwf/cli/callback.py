@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.callback_views import CallbackRequest, CallbackView
 from streamwf.cli import options
 from streamwf.cli.output import write, write_json
@@ -35,7 +36,7 @@ def callback(
     data: str | None,
     file: BinaryIO | None,
     as_json: bool,
-    url: str,
+    at: Endpoint,
     **given: Any,
 ) -> None:
     """Answer a run that waits for the callback NAME, and say what came of it."""
@@ -50,7 +51,7 @@ def callback(
         raise click.BadParameter(f"it is not JSON: {error}", param_hint="--data") from None
     raw = None if file is None else base64.b64encode(file.read()).decode()
     asked = CallbackRequest.of(name=name, payload=payload, payload_base64=raw, **given)
-    found = ask(url, lambda gateway: gateway.callback(workflow, asked))
+    found = ask(at, lambda gateway: gateway.callback(workflow, asked))
     write_json(found) if as_json else _tell(found)
 
 

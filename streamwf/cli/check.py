@@ -164,7 +164,7 @@ def _where_they_run(workflow: AnyWorkflow, against: str, settings: Settings) -> 
         elif against == STORE:
             asyncio.run(_in_store(settings, checked, progress))
         else:
-            ask(against, lambda gateway: _in_pages(gateway, checked, progress))
+            ask(options.endpoint(against), lambda gateway: _in_pages(gateway, checked, progress))
     return checked
 
 

@@ -62,12 +62,13 @@ def _beginning(begun: str, names: list[str]) -> list[str]:
 
 def _told(context: click.Context, look: Look) -> list[str]:
     """What the worker tells that the command is for; nothing if it does not answer at once."""
-    from streamwf.cli.options import DEFAULT_URL
+    from streamwf.adapters.http import HttpGateway
+    from streamwf.cli.options import DEFAULT_URL, endpoint
 
     url = context.params.get("url") or os.environ.get("STREAMWF_URL") or DEFAULT_URL
 
     async def asked() -> list[str]:
-        async with Client.over_http(url) as client:
+        async with Client(HttpGateway(endpoint(url))) as client:
             return await look(client.within(AT_ONCE))
 
     try:

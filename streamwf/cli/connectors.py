@@ -4,6 +4,7 @@ from functools import partial
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
 from streamwf.cli.output import instant, say, why, write, write_json, write_table
 from streamwf.cli.runs import ask
@@ -27,9 +28,9 @@ def connectors() -> None:
 @options.workflow
 @options.as_json(Connectors)
 @options.url
-def list_connectors(workflow: str, as_json: bool, url: str) -> None:
+def list_connectors(workflow: str, as_json: bool, at: Endpoint) -> None:
     """List the connectors of a workflow, with each partition that they read."""
-    found = ask(url, lambda gateway: gateway.connectors(workflow))
+    found = ask(at, lambda gateway: gateway.connectors(workflow))
     if as_json:
         write_json(found)
         return
@@ -87,8 +88,8 @@ def _steering(action: ConnectorAction, help: str) -> click.Command:
     @click.option("--reason", default="", help="Kept on its runs.")
     @options.as_json(ConnectorView)
     @options.url
-    def steer(workflow: str, name: str, reason: str, as_json: bool, url: str) -> None:
-        view = ask(url, lambda gateway: gateway.steer_connector(workflow, name, action, reason))
+    def steer(workflow: str, name: str, reason: str, as_json: bool, at: Endpoint) -> None:
+        view = ask(at, lambda gateway: gateway.steer_connector(workflow, name, action, reason))
         write_json(view) if as_json else write(f"{view.name} is {view.state}")
 
     return click.command(action, help=help)(steer)

@@ -4,6 +4,7 @@ from functools import partial
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
 from streamwf.cli.output import instant, say, write, write_json, write_json_line, write_table
 from streamwf.cli.runs import ask
@@ -38,11 +39,11 @@ def dead_letters() -> None:
 @options.as_json(Letters)
 @options.url
 def list_letters(
-    workflow: str | None, limit: int, cursor: str | None, as_json: bool, url: str
+    workflow: str | None, limit: int, cursor: str | None, as_json: bool, at: Endpoint
 ) -> None:
     """List those that nobody has settled, the latest first."""
     query = LetterQuery(workflow=workflow, limit=limit, cursor=cursor)
-    page = ask(url, lambda gateway: gateway.letters(query))
+    page = ask(at, lambda gateway: gateway.letters(query))
     write_json(page) if as_json else _write_page(page)
 
 
@@ -64,9 +65,9 @@ def _from(letter: LetterView) -> str:
 @click.argument("id")
 @options.as_json(LetterView)
 @options.url
-def show(id: str, as_json: bool, url: str) -> None:
+def show(id: str, as_json: bool, at: Endpoint) -> None:
     """Show a letter with all that it says."""
-    letter = ask(url, lambda gateway: gateway.letter(id))
+    letter = ask(at, lambda gateway: gateway.letter(id))
     if as_json:
         write_json(letter)
         return
@@ -85,9 +86,9 @@ def _settling(action: LetterAction, done: str, help: str) -> click.Command:
     @click.option("--reason", default="", help="Kept beside the letter.")
     @options.as_json(Settled, lines=True)
     @options.url
-    def settle(ids: tuple[str, ...], reason: str, as_json: bool, url: str) -> None:
+    def settle(ids: tuple[str, ...], reason: str, as_json: bool, at: Endpoint) -> None:
         for id in ids:
-            settled = ask(url, partial(_settled, id, action, reason))
+            settled = ask(at, partial(_settled, id, action, reason))
             write_json_line(settled) if as_json else write(f"{settled.id} is {done}")
 
     return click.command(action, help=help)(settle)

@@ -49,6 +49,7 @@ LOOK = 0.05
     is_flag=True,
     help="Run on Kafka: on the brokers in KAFKA_BROKERS, or on one that is started for this.",
 )
+@options.settings(*options.ACCESS)
 @click.option(
     "--log-level", type=options.LEVELS, help="The least that is logged.  [default: warning]"
 )
@@ -110,7 +111,7 @@ async def _until(
     stop: asyncio.Event, served: Served, workflows: Sequence[AnyWorkflow], where: str
 ) -> None:
     """Raises StreamwfError if it can't go on."""
-    examples = asyncio.create_task(_show(served.url, workflows, where))
+    examples = asyncio.create_task(_show(served.url, workflows, where, served.ca_file))
     served.failed.add_done_callback(lambda _: stop.set())
     try:
         await stop.wait()
@@ -138,8 +139,9 @@ def _on_kafka(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
 async def _worker(workflows: Sequence[AnyWorkflow], settings: Settings) -> None:
     from streamwf.agents import serve_worker
 
-    url = url_of(settings.web_host, settings.web_port)
-    examples = asyncio.create_task(_show(url, workflows, f"on Kafka at {settings.brokers}"))
+    url = url_of(settings.web_host, settings.web_port, settings.web_cert_file is not None)
+    where = f"on Kafka at {settings.brokers}"
+    examples = asyncio.create_task(_show(url, workflows, where, settings.web_ca_file))
     try:
         await serve_worker(workflows, settings)
     finally:
@@ -155,9 +157,11 @@ async def _ended(task: asyncio.Task[None]) -> None:
 # ---- what is shown
 
 
-async def _show(url: str, workflows: Sequence[AnyWorkflow], where: str) -> None:
+async def _show(
+    url: str, workflows: Sequence[AnyWorkflow], where: str, ca_file: Path | None
+) -> None:
     await _listening(url)
-    gateway = HttpGateway(url)
+    gateway = HttpGateway(options.endpoint(url, ca_file=ca_file))
     try:
         async with asyncio.TaskGroup() as tasks:
             names = ", ".join(workflow.name for workflow in workflows)

@@ -1,16 +1,19 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import click
 from pydantic import SecretStr
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import completing
-from streamwf.settings import KafkaSecurity, Settings
+from streamwf.settings import KafkaSecurity, Settings, WebAccess
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,14 +41,71 @@ def as_json(*shapes: type, lines: bool = False) -> Callable[[Function], Function
     return click.option("--json", "as_json", is_flag=True, cls=kind, help=said)
 
 
-url = click.option(
-    "--url",
-    envvar="STREAMWF_URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    show_envvar=True,
-    help="Any worker of the group, or `streamwf dev`.",
+_OF_ENDPOINT = (
+    click.option(
+        "--url",
+        envvar="STREAMWF_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        help="Any worker of the group, or `streamwf dev`.",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        envvar="STREAMWF_TOKEN_FILE",
+        show_envvar=True,
+        help="File with the token that says who asks, if it is not in STREAMWF_TOKEN.",
+    ),
+    click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path),
+        envvar="STREAMWF_CA_FILE",
+        show_envvar=True,
+        help="Certificates (PEM) of who signs that of an https:// worker.  [default: the system's]",
+    ),
+    click.option(
+        "--cert-file",
+        type=click.Path(path_type=Path),
+        envvar="STREAMWF_CERT_FILE",
+        show_envvar=True,
+        help="Certificate to show to an https:// worker, with its key (PEM).",
+    ),
 )
+
+
+def endpoint(url: str, **given: Path | None) -> Endpoint:
+    """The worker at a URL, and what the environment says of who asks. given: files that are."""
+    token = os.environ.get("STREAMWF_TOKEN")
+    files = {
+        name: given.get(name) or _file(name) for name in ("token_file", "ca_file", "cert_file")
+    }
+    return Endpoint(url, SecretStr(token) if token else None, **files)
+
+
+def _file(name: str) -> Path | None:
+    told = os.environ.get(f"STREAMWF_{name.upper()}")
+    return Path(told) if told else None
+
+
+def url(function: Function) -> Function:
+    """The options that say which worker is asked, and who asks: `at`, an `Endpoint`."""
+
+    @wraps(function)
+    def told(
+        *arguments: Any,
+        url: str,
+        token_file: Path | None,
+        ca_file: Path | None,
+        cert_file: Path | None,
+        **more: Any,
+    ) -> Any:
+        at = endpoint(url, token_file=token_file, ca_file=ca_file, cert_file=cert_file)
+        return function(*arguments, at=at, **more)
+
+    for option in reversed(_OF_ENDPOINT):
+        told = option(told)
+    return cast("Function", told)
 
 
 def _kind(name: str) -> Any:
@@ -63,6 +123,9 @@ STORE = ("store", "store_password_file")
 
 #: Those that say how to connect to Kafka.
 SECURITY = tuple(name for name in FLAGS if name in KafkaSecurity.model_fields)
+
+#: Those that say who gets in over HTTP.
+ACCESS = tuple(name for name in FLAGS if name in WebAccess.model_fields)
 
 #: Those that say where a workflow's topics are, and what may be in them.
 TOPICS = ("brokers", *SECURITY, "topic_prefix", "max_record_bytes")

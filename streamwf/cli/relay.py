@@ -12,7 +12,9 @@ from streamwf.settings import load
 
 @click.command()
 @options.targets
-@options.settings(*options.STORE, *options.KAFKA, "web_host", "web_port", "log_level")
+@options.settings(
+    *options.STORE, *options.KAFKA, "web_host", "web_port", *options.ACCESS, "log_level"
+)
 def relay(targets: tuple[str, ...], **flags: Any) -> None:
     """Bring the requests that were committed to the outbox to Kafka, until SIGTERM or Ctrl-C.
 

@@ -2,6 +2,7 @@
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import filters, options
 from streamwf.cli.output import say, write_json, write_table
 from streamwf.cli.runs import ask
@@ -12,9 +13,9 @@ from streamwf.views import Roles
 @filters.workflow
 @options.as_json(Roles)
 @options.url
-def roles(workflow: str | None, as_json: bool, url: str) -> None:
+def roles(workflow: str | None, as_json: bool, at: Endpoint) -> None:
     """List what the workers do in each shard, and whether they are at it."""
-    found = ask(url, lambda gateway: gateway.roles())
+    found = ask(at, lambda gateway: gateway.roles())
     shown = [role for role in found.roles if workflow in (None, role.workflow)]
     if as_json:
         write_json(found.model_copy(update={"roles": shown}))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import completing, options
 from streamwf.cli.bulk import bulk
@@ -47,11 +48,11 @@ Answer = TypeVar("Answer")
 run = click.argument("run", metavar="RUN", shell_complete=completing.runs)
 
 
-def ask(url: str, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answer:
-    """One question to the worker at a URL."""
+def ask(at: Endpoint, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answer:
+    """One question to a worker."""
 
     async def asked() -> Answer:
-        gateway = HttpGateway(url)
+        gateway = HttpGateway(at)
         try:
             return await question(gateway)
         finally:
@@ -89,10 +90,10 @@ def runs() -> None:
 @click.option("--cursor", help="Where to begin: as the page before said.")
 @options.as_json(Page)
 @options.url
-def list_runs(url: str, as_json: bool, **given: Any) -> None:
+def list_runs(at: Endpoint, as_json: bool, **given: Any) -> None:
     """List runs."""
     query = read(Query, given)
-    page = ask(url, lambda gateway: gateway.find(query))
+    page = ask(at, lambda gateway: gateway.find(query))
     write_json(page) if as_json else _write_page(page)
 
 
@@ -100,10 +101,10 @@ def list_runs(url: str, as_json: bool, **given: Any) -> None:
 @filters
 @options.as_json(Count)
 @options.url
-def count(url: str, as_json: bool, **given: Any) -> None:
+def count(at: Endpoint, as_json: bool, **given: Any) -> None:
     """Count runs."""
     asked = read(Filter, given)
-    found = ask(url, lambda gateway: gateway.count(asked))
+    found = ask(at, lambda gateway: gateway.count(asked))
     write_json(found) if as_json else write(str(found.count))
     _say_missing(found)
 
@@ -124,22 +125,22 @@ def _say_missing(share: Share) -> None:
 @run
 @options.as_json(RunView)
 @options.url
-def show(run: str, as_json: bool, url: str) -> None:
+def show(run: str, as_json: bool, at: Endpoint) -> None:
     """Show a run and its object, what it waits for, and what to type next."""
 
     async def question(gateway: HttpGateway) -> RunView:
         return await gateway.get(await id_of(gateway, run))
 
-    found = ask(url, question)
+    found = ask(at, question)
     write_run(found, as_json)
     if not as_json:
-        _write_standing(found, _as_given(url))
+        _write_standing(found, _as_given(at))
 
 
-def _as_given(url: str) -> str:
+def _as_given(at: Endpoint) -> str:
     """How the same worker is meant in another command: not at all, if the environment says it."""
     source = click.get_current_context().get_parameter_source("url")
-    return f" --url {shlex.quote(url)}" if source is ParameterSource.COMMANDLINE else ""
+    return f" --url {shlex.quote(at.url)}" if source is ParameterSource.COMMANDLINE else ""
 
 
 def _write_standing(run: RunView, options: str) -> None:
@@ -191,13 +192,13 @@ def write_run(run: RunView, as_json: bool) -> None:
 @run
 @options.as_json(History)
 @options.url
-def history(run: str, as_json: bool, url: str) -> None:
+def history(run: str, as_json: bool, at: Endpoint) -> None:
     """Show the events that have changed a run."""
 
     async def question(gateway: HttpGateway) -> History:
         return await gateway.history(await id_of(gateway, run))
 
-    found = ask(url, question)
+    found = ask(at, question)
     write_json(found) if as_json else _write_history(found)
 
 
@@ -205,7 +206,7 @@ def _write_history(found: History) -> None:
     if found.truncated:
         say("Earlier events are left out.")
     write_table(
-        ("VERSION", "TIME", "EVENT", "STATUS", "STATE", "DUE", "WHY"),
+        ("VERSION", "TIME", "EVENT", "STATUS", "STATE", "DUE", "BY", "WHY"),
         [
             (
                 str(event.version),
@@ -214,6 +215,7 @@ def _write_history(found: History) -> None:
                 event.status,
                 event.state or "",
                 instant(event.due_at),
+                event.by,
                 why(event),
             )
             for event in found.events
@@ -226,11 +228,11 @@ def _steering(action: Action, help: str) -> click.Command:
     @click.option("--reason", default="", help="Kept on the run.")
     @options.as_json(RunView)
     @options.url
-    def steer(run: str, reason: str, as_json: bool, url: str) -> None:
+    def steer(run: str, reason: str, as_json: bool, at: Endpoint) -> None:
         async def question(gateway: HttpGateway) -> RunView:
             return await gateway.steer(action, await id_of(gateway, run), reason)
 
-        found = ask(url, question)
+        found = ask(at, question)
         if as_json:
             write_json(found)
         else:
@@ -255,13 +257,13 @@ runs.add_command(watch)
 @click.option("--reason", default="", help="Kept with the request.")
 @options.as_json(Requested)
 @options.url
-def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
+def fork(run: str, at: Endpoint, as_json: bool, **given: Any) -> None:
     """Start a new run from what a run was at a version, as its history tells."""
 
     async def question(gateway: HttpGateway) -> str:
         return await gateway.fork(await id_of(gateway, run), Fork.of(**given))
 
-    new = ask(url, question)
+    new = ask(at, question)
     write_json(Requested(run_id=new)) if as_json else write(new)
 
 
@@ -277,7 +279,7 @@ def fork(run: str, url: str, as_json: bool, **given: Any) -> None:
 )
 @options.as_json(RunView)
 @options.url
-def await_(run: str, status: str | None, timeout: float, as_json: bool, url: str) -> None:
+def await_(run: str, status: str | None, timeout: float, as_json: bool, at: Endpoint) -> None:
     """Wait until a run is at a status, or has ended.
 
     Exits with 1 as soon as it can't get there any more, or when the time is up.
@@ -286,4 +288,4 @@ def await_(run: str, status: str | None, timeout: float, as_json: bool, url: str
     async def question(gateway: HttpGateway) -> RunView:
         return await gateway.await_(await id_of(gateway, run), status, timeout)
 
-    write_run(ask(url, question), as_json)
+    write_run(ask(at, question), as_json)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
 from streamwf.cli.output import (
@@ -48,9 +49,9 @@ def schedules() -> None:
 @options.workflow
 @options.as_json(Schedules)
 @options.url
-def list_schedules(workflow: str, as_json: bool, url: str) -> None:
+def list_schedules(workflow: str, as_json: bool, at: Endpoint) -> None:
     """List the schedules of a workflow."""
-    found = ask(url, lambda gateway: gateway.schedules(workflow))
+    found = ask(at, lambda gateway: gateway.schedules(workflow))
     if as_json:
         write_json(found)
         return
@@ -84,9 +85,9 @@ def _next(view: ScheduleView) -> str:
 @name
 @options.as_json(ScheduleView)
 @options.url
-def show(workflow: str, name: str, as_json: bool, url: str) -> None:
+def show(workflow: str, name: str, as_json: bool, at: Endpoint) -> None:
     """Show a schedule, its next slots, and the object of its runs."""
-    _write(ask(url, lambda gateway: gateway.get_schedule(workflow, name)), as_json)
+    _write(ask(at, lambda gateway: gateway.get_schedule(workflow, name)), as_json)
 
 
 def _write(view: ScheduleView, as_json: bool) -> None:
@@ -144,7 +145,7 @@ def _write(view: ScheduleView, as_json: bool) -> None:
 @options.as_json(ScheduleView)
 @options.url
 def create(
-    workflow: str, name: str, data: str | None, as_json: bool, url: str, **given: Any
+    workflow: str, name: str, data: str | None, as_json: bool, at: Endpoint, **given: Any
 ) -> None:
     """Make a schedule, or change the one of that name.
 
@@ -157,7 +158,7 @@ def create(
     if given["catch_up"].isdecimal():
         given["catch_up"] = int(given["catch_up"])
     asked = _read(ScheduleRequest, object=value, **given)
-    view = ask(url, lambda gateway: gateway.schedule(workflow, name, asked))
+    view = ask(at, lambda gateway: gateway.schedule(workflow, name, asked))
     if as_json:
         write_json(view)
         return
@@ -178,8 +179,8 @@ def _steering(action: ScheduleAction, help: str) -> click.Command:
     @click.option("--reason", default="", help="Kept on the schedule.")
     @options.as_json(ScheduleView)
     @options.url
-    def steer(workflow: str, name: str, reason: str, as_json: bool, url: str) -> None:
-        view = ask(url, lambda gateway: gateway.steer_schedule(workflow, name, action, reason))
+    def steer(workflow: str, name: str, reason: str, as_json: bool, at: Endpoint) -> None:
+        view = ask(at, lambda gateway: gateway.steer_schedule(workflow, name, action, reason))
         write_json(view) if as_json else write(f"{view.name} is {view.state}")
 
     return click.command(action, help=help)(steer)
@@ -205,13 +206,13 @@ schedules.add_command(_steering("delete", "Delete a schedule. Its runs stay."))
 @options.as_json(Backfilled)
 @options.url
 def backfill(
-    workflow: str, name: str, limit: int | None, as_json: bool, url: str, **given: str
+    workflow: str, name: str, limit: int | None, as_json: bool, at: Endpoint, **given: str
 ) -> None:
     """Start the runs of slots of the past that have none. A repeat starts none twice."""
     asked = _read(BackfillRequest, **given, **({} if limit is None else {"limit": limit}))
     with progress_bar(f"backfilling {name}") as report:
         requested, left_out, cursor = ask(
-            url, lambda gateway: _backfill(gateway, workflow, name, asked, limit, report)
+            at, lambda gateway: _backfill(gateway, workflow, name, asked, limit, report)
         )
     if as_json:
         write_json(Backfilled(requested=requested, left_out=left_out, cursor=cursor))

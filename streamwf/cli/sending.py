@@ -9,6 +9,7 @@ from functools import partial
 from io import UnsupportedOperation
 from typing import BinaryIO
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli.interrupt import ctrl_c
 from streamwf.cli.output import Report, progress_bar
@@ -27,7 +28,7 @@ LONGEST_LINE = 64 << 20
 _OF_A_LINE = (RequestRefused, RecordTooLarge, DeadlineExceeded)
 
 
-def send(workflow: str, pile: Pile, way: str | Settings, wait: bool) -> None:
+def send(workflow: str, pile: Pile, way: Endpoint | Settings, wait: bool) -> None:
     """Trigger each line, by the worker at a URL or straight into the topic that settings name."""
     total = pile.lines()
     with ctrl_c(pile.interrupt), progress_bar(f"triggering {workflow}") as report:
@@ -43,9 +44,9 @@ def send(workflow: str, pile: Pile, way: str | Settings, wait: bool) -> None:
 
 
 async def _over_http(
-    workflow: str, pile: Pile, url: str, wait: bool, report: Report, total: int | None
+    workflow: str, pile: Pile, at: Endpoint, wait: bool, report: Report, total: int | None
 ) -> None:
-    gateway = HttpGateway(url)
+    gateway = HttpGateway(at)
     slots = asyncio.Semaphore(CONCURRENCY)
 
     async def trigger_one(number: int, trigger: Trigger) -> None:

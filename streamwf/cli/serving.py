@@ -5,12 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from streamwf.adapters.stores import open_stores
 from streamwf.adapters.tracing import OpenTelemetry
-from streamwf.adapters.web import NoPeers, StorePeers, application, serve, url_of
+from streamwf.adapters.web import NoPeers, StorePeers, access_of, application, serve, url_of
 from streamwf.cli.targets import AnyWorkflow
 from streamwf.embedded import EmbeddedHost
 from streamwf.errors import StreamwfError
@@ -24,14 +25,19 @@ logger = structlog.get_logger("streamwf.worker")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A host whose views are served. failed: set to an error after which it can't go on."""
+    """A host whose views are served. failed: set to an error after which it can't go on.
+
+    ca_file: what its certificate is checked with, if it has one and the system does not do.
+    """
 
     url: str
+    ca_file: Path | None
     failed: asyncio.Future[StreamwfError]
 
 
 @asynccontextmanager
 async def in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> AsyncIterator[Served]:
+    access = access_of(settings, logger)
     host = EmbeddedHost(
         *workflows,
         max_record_bytes=settings.max_record_bytes,
@@ -40,10 +46,12 @@ async def in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> Asy
     )
     await host.start()
     try:
-        web = application(Operations(host), NoPeers(), lambda: None)
-        server = await serve(web, settings.web_host, settings.web_port)
+        web = application(Operations(host), NoPeers(), lambda: None, access=access)
+        server = await serve(web, settings.web_host, settings.web_port, access.tls)
         try:
-            yield Served(server.url, asyncio.get_running_loop().create_future())
+            yield Served(
+                server.url, settings.web_ca_file, asyncio.get_running_loop().create_future()
+            )
         finally:
             await server.stop()
     finally:
@@ -54,7 +62,8 @@ async def in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> Asy
 async def on_store(
     workflows: Sequence[AnyWorkflow], settings: Settings, url: str, setting: str
 ) -> AsyncIterator[Served]:
-    """Raises what `open_stores` does."""
+    """Raises what `open_stores` and `access_of` do."""
+    access = access_of(settings, logger)
     failed: asyncio.Future[StreamwfError] = asyncio.get_running_loop().create_future()
 
     def fail(error: StreamwfError) -> None:
@@ -62,7 +71,8 @@ async def on_store(
             failed.set_result(error)
 
     port = settings.web_port or free_port(settings.web_host)
-    address = settings.advertise or url_of(settings.web_host, port)
+    secure = settings.web_cert_file is not None
+    address = settings.advertise or url_of(settings.web_host, port, secure)
     async with open_stores(url, setting, settings, address) as stores:
         host = StoredHost(
             *workflows,
@@ -73,13 +83,13 @@ async def on_store(
             address=address,
         )
         peers = StorePeers(address, host.shard_id_of, host.address_of, host.every_shard)
-        web = application(Operations(host), peers, peers.not_ready)
-        server = await serve(web, settings.web_host, port)
+        web = application(Operations(host), peers, peers.not_ready, access=access)
+        server = await serve(web, settings.web_host, port, access.tls)
         logger.info("worker_listens", url=server.url)
         try:
             await host.start()
             try:
-                yield Served(server.url, failed)
+                yield Served(server.url, settings.web_ca_file, failed)
             finally:
                 await host.stop(settings.shutdown_grace.total_seconds())
         finally:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
 from streamwf.cli.output import write, write_json
 from streamwf.cli.pile import Pile, tell
@@ -64,8 +65,8 @@ def trigger(
 
     A file may be interrupted with Ctrl-C: the summary says how many lines to --skip to go on.
     """
-    url = given.pop("url")
-    way = _way(wait, url, {name: given.pop(name) for name in FLAGS})
+    at = given.pop("at")
+    way = _way(wait, at, {name: given.pop(name) for name in FLAGS})
     if (foreign_id is None) == (file is None):
         raise click.UsageError("Give a FOREIGN_ID, or --from FILE.")
     if foreign_id is not None:
@@ -82,19 +83,19 @@ def trigger(
             sys.exit(1)
 
 
-def _way(wait: bool | None, url: str, flags: dict[str, Any]) -> str | Settings:
+def _way(wait: bool | None, at: Endpoint, flags: dict[str, Any]) -> Endpoint | Settings:
     """Where triggers go: to the worker at a URL, or to the brokers that settings name."""
     if flags["brokers"] is None:
         for name, value in flags.items():
             if value is not None:
                 raise click.UsageError(f"--{name.replace('_', '-')} is for --brokers.")
-        return url
+        return at
     if wait:
         raise click.UsageError("--brokers can't --wait: nobody answers from the topic.")
     return load(flags)
 
 
-def _called(way: str | Settings, wait: bool | None) -> str:
+def _called(way: Endpoint | Settings, wait: bool | None) -> str:
     """What a trigger is that was not refused."""
     return "requested" if isinstance(way, Settings) or wait is False else "accepted"
 
@@ -115,8 +116,10 @@ def _trigger(
     return Trigger(foreign_id=foreign_id, object=value, status=status, start_at=instant, key=key)
 
 
-def _one(workflow: str, trigger: Trigger, way: str | Settings, wait: bool, as_json: bool) -> None:
-    if isinstance(way, str):
+def _one(
+    workflow: str, trigger: Trigger, way: Endpoint | Settings, wait: bool, as_json: bool
+) -> None:
+    if isinstance(way, Endpoint):
         run_id = ask(way, lambda gateway: gateway.trigger(workflow, trigger, wait))
         write_json(Requested(run_id=run_id)) if as_json else write(run_id)
         return

@@ -12,6 +12,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from streamwf.adapters.endpoints import Endpoint
+from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
 from streamwf.cli.filters import filters, read
 from streamwf.cli.output import console, instant, run_table, say, why, write, write_json_line
@@ -66,7 +68,7 @@ async def looks(client: Client, query: Query, interval: float) -> AsyncGenerator
 )
 @options.as_json(RunView, lines=True)
 @options.url
-def watch(url: str, interval: float, limit: int | None, as_json: bool, **given: Any) -> None:
+def watch(at: Endpoint, interval: float, limit: int | None, as_json: bool, **given: Any) -> None:
     """Show runs as they move, the latest first, until Ctrl-C.
 
     On a terminal that is a table. Elsewhere it is a line for each run that is there, and for each
@@ -76,7 +78,7 @@ def watch(url: str, interval: float, limit: int | None, as_json: bool, **given: 
     room = max(screen.height - _FRAME, 1) if screen.is_terminal else 200
     asked = read(Query, {**given, "order": "-updated", "limit": limit or room})
     shown: Shown = _Lines(as_json) if as_json or not screen.is_terminal else _Table()
-    asyncio.run(_watch(url, asked, interval, shown))
+    asyncio.run(_watch(at, asked, interval, shown))
 
 
 class Shown(Protocol):
@@ -87,9 +89,9 @@ class Shown(Protocol):
     def show(self, look: Look) -> None: ...
 
 
-async def _watch(url: str, query: Query, interval: float, shown: Shown) -> None:
+async def _watch(at: Endpoint, query: Query, interval: float, shown: Shown) -> None:
     """Returns when it is interrupted. Raises StreamwfError."""
-    watching = asyncio.create_task(_show(url, query, interval, shown))
+    watching = asyncio.create_task(_show(at, query, interval, shown))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watching.cancel)
@@ -98,8 +100,8 @@ async def _watch(url: str, query: Query, interval: float, shown: Shown) -> None:
         watching.result()
 
 
-async def _show(url: str, query: Query, interval: float, shown: Shown) -> None:
-    async with Client.over_http(url) as client:
+async def _show(at: Endpoint, query: Query, interval: float, shown: Shown) -> None:
+    async with Client(HttpGateway(at)) as client:
         with shown:
             async with aclosing(looks(client, query, interval)) as seen:
                 async for look in seen:

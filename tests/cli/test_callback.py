@@ -172,7 +172,7 @@ def test_a_run_is_shown_with_what_waits_at_it_and_what_it_has_started(shell: Cli
     assert shell("callback", "loans", "pay", *asked).stdout.startswith("kept\n")
     assert "callbacks:       pay\n" in shell("runs", "show", run_id).stdout
     history = shell("runs", "history", run_id).stdout
-    assert history.splitlines()[3].split()[3:] == ["callback", "callback", "pay"]
+    assert history.splitlines()[3].split()[3:] == ["callback", "anonymous", "callback", "pay"]
 
     book = shell("trigger", "books", "b", "--data", '{"pages": 2}').stdout.strip()
     assert shell("runs", "await", book, "--status", "WRITING").exit_code == 0

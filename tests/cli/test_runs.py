@@ -129,6 +129,9 @@ def test_the_history_tells_each_move_and_why(over_http: Cli, run_of: Any) -> Non
     table = over_http("runs", "history", run_id).stdout
     assert [line.split()[3] for line in table.splitlines()[1:]] == ["trigger", "failed", "paused"]
     assert "ValueError: too heavy" in table
+    assert [line.split()[-1] == "anonymous" for line in table.splitlines()[1:]] == [
+        *(True, False, False),
+    ]
 
 
 def test_nothing_that_comes_from_users_controls_the_terminal(over_http: Cli, run_of: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from streamwf import State
+from streamwf.access import ANYBODY, asked_by
 from streamwf.embedded import EmbeddedHost, MemoryLog
 from streamwf.errors import InvalidQuery, LetterNotFound, LetterNotSent, WorkflowNotFound
 from streamwf.letter_views import LetterQuery, LetterView, Settled
-from streamwf.masked_views import masking_views
 from streamwf.operations import Operations
 from streamwf.sources import Message, Start
 from tests.cards import CARD, payments
@@ -243,7 +243,7 @@ async def test_who_may_not_see_masked_fields_sees_no_content() -> None:
         host.logs["payments"].append(CARD.encode(), f"card {CARD}".encode(), 0)
         await eventually(lambda: host.logs["payments"].dead_letters)
         operations = Operations(host)
-        with masking_views():
+        with asked_by(ANYBODY):
             [letter] = (await operations.letters(LetterQuery())).letters
             shown = await operations.letter(letter.id)
         for told in (letter, shown):

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from streamwf import Breaker, Cancel, Fatal, Retry, Run, Workflow
+from streamwf.access import ANYBODY, asked_by
 from streamwf.errors import CallbackFailed, InvalidObject, InvalidPayload, SlotFailed
-from streamwf.masked_views import masking_views
 from streamwf.record import State
 from streamwf.redaction import MASK
 from streamwf.sources import Call, Message, Start, from_iterator
@@ -92,7 +92,7 @@ async def test_steps_and_the_client_in_the_process_see_what_is_masked() -> None:
         assert listed.object.pin == PIN
         trigger = (await app.client.history(run.run_id)).events[0]
         assert trigger.object == secret()
-        with masking_views():
+        with asked_by(ANYBODY):
             masked = await app.client.find()
         assert masked.runs[0].object == {
             "amount": 1,
@@ -242,7 +242,7 @@ async def test_nor_do_children_tell_their_parents() -> None:
         await app.settle()
         [child] = (await app.get(run)).children
         assert (child.state, child.reason) == (State.CANCELLED, f"no paper for {MASK}")
-        with masking_views():
+        with asked_by(ANYBODY):
             history = await app.client.history(run.run_id)
         assert "child" in [event.type for event in history.events]
         assert tells(history) == []
@@ -256,7 +256,7 @@ async def test_of_what_does_not_fit_any_more_nothing_is_shown() -> None:
     async with started(workflow) as app:
         append(app, workflow, type="trigger", subject="o-1", data={**secret(), "amount": CARD})
         await app.settle()
-        with masking_views():
+        with asked_by(ANYBODY):
             [run] = (await app.client.find()).runs
             history = await app.client.history(run.run_id)
         assert (run.state, run.object) == (State.CANCELLED, MASK)
@@ -276,7 +276,7 @@ async def test_deleted_data_is_nothing_and_no_mask() -> None:
         await app.settle()
         await app.client.delete_data(run.run_id)
         await app.settle()
-        with masking_views():
+        with asked_by(ANYBODY):
             [shown] = (await app.client.find()).runs
         assert (shown.state, shown.object) == (State.DATA_DELETED, None)
 
@@ -299,7 +299,7 @@ async def test_an_error_of_before_a_field_was_masked_is_shown_without_it() -> No
         [stored] = (await later.client.find()).runs
         assert stored.error is not None
         assert tells(stored.error) == [CARD]
-        with masking_views():
+        with asked_by(ANYBODY):
             [shown] = (await later.client.find()).runs
             history = await later.client.history(shown.run_id)
         assert shown.error is not None
@@ -335,7 +335,7 @@ async def test_what_a_schedule_starts_is_masked_and_started_whole() -> None:
         found = await app.client.latest(workflow, "nightly")
         assert found is not None
         assert found.object.card == CARD
-        with masking_views():
+        with asked_by(ANYBODY):
             shown = await app.client.get_schedule(workflow, "nightly")
             history = await app.client.history(made.run_id)
         assert shown.object["card"] == MASK

@@ -35,7 +35,7 @@ ORDER = [
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
-    {"naming", "measures", "indexing"},
+    {"naming", "measures", "indexing", "access"},
     {"redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},

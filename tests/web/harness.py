@@ -13,7 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from streamwf import Client, Run, Skip, Workflow
-from streamwf.adapters.web import NoPeers, Peers, Server, application, serve
+from streamwf.adapters.web import Access, NoPeers, Peers, Server, application, serve
+from streamwf.adapters.web.guarding import LOCAL_ONLY
 from streamwf.embedded import EmbeddedHost
 from streamwf.errors import NotReady
 from streamwf.operations import Operations
@@ -85,6 +86,7 @@ class Worker:
     server: Server
     session: aiohttp.ClientSession
     why: list[str]
+    app: web.Application
 
     @property
     def url(self) -> str:
@@ -139,6 +141,7 @@ async def running(
     patience: float = 5.0,
     deadline: float = 5.0,
     declare: Callable[[Workflow[Order, Status]], None] = lambda workflow: None,
+    access: Access = LOCAL_ONLY,
 ) -> AsyncIterator[Worker]:
     """declare: what else the workflow `orders` has."""
     async with AsyncExitStack() as stack:
@@ -154,11 +157,12 @@ async def running(
             peers or NoPeers(),
             lambda: why[0] if why else None,
             deadline=deadline,
+            access=access,
         )
-        server = await serve(app, "127.0.0.1", 0)
+        server = await serve(app, "127.0.0.1", 0, access.tls)
         stack.push_async_callback(server.stop)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Worker(host, operations, gate, server, session, why)
+        yield Worker(host, operations, gate, server, session, why, app)
 
 
 @dataclass
@@ -194,11 +198,12 @@ class Pair:
 async def two_workers(
     deadline: float = 5.0,
     declare: Callable[[Workflow[Order, Status]], None] = lambda workflow: None,
+    access: Access = LOCAL_ONLY,
 ) -> AsyncIterator[Pair]:
     urls: dict[str, str] = {}
     async with (
-        running(SplitPeers("a", urls), deadline=deadline, declare=declare) as a,
-        running(SplitPeers("b", urls), deadline=deadline, declare=declare) as b,
+        running(SplitPeers("a", urls), deadline=deadline, declare=declare, access=access) as a,
+        running(SplitPeers("b", urls), deadline=deadline, declare=declare, access=access) as b,
     ):
         urls |= {"a": a.url, "b": b.url}
         yield Pair(a, b, urls)

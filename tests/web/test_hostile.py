@@ -24,7 +24,7 @@ async def raw(worker: Worker, request: bytes) -> bytes:
 
 
 def get(target: bytes, *headers: bytes) -> bytes:
-    lines = [b"GET " + target + b" HTTP/1.1", b"Host: x", b"Connection: close", *headers]
+    lines = [b"GET " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

@@ -14,9 +14,10 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel
 
 from streamwf import Client, Masked, Run, Workflow
-from streamwf.adapters.web import NoPeers, Peers, application, serve
-from streamwf.adapters.web.forwarding import LOCAL, MASKED
-from streamwf.adapters.web.masking import MaySee, nobody
+from streamwf.access import EVERY, Asked, Identity, Role
+from streamwf.adapters.web import Access, NoPeers, Peers, application, serve
+from streamwf.adapters.web.forwarding import LOCAL
+from streamwf.adapters.web.guarding import LOCAL_ONLY
 from streamwf.embedded import EmbeddedHost
 from streamwf.errors import InvalidObject, ObjectMasked
 from streamwf.operations import Operations
@@ -90,7 +91,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(peers: Peers | None = None, may_see: MaySee = nobody) -> AsyncIterator[Site]:
+async def site(peers: Peers | None = None, access: Access = LOCAL_ONLY) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         workflow = payments()
 
@@ -108,7 +109,7 @@ async def site(peers: Peers | None = None, may_see: MaySee = nobody) -> AsyncIte
             Operations(host, patience=5.0),
             peers or NoPeers(),
             lambda: None,
-            may_see_masked=may_see,
+            access=access,
         )
         server = await serve(app, "127.0.0.1", 0)
         stack.push_async_callback(server.stop)
@@ -280,16 +281,27 @@ async def test_a_typed_client_says_why_an_object_can_not_be_made() -> None:
 # ---- who may see them
 
 
-def root(request: web.Request) -> bool:
-    return request.headers.get("Authorization") == ROOT["Authorization"]
+class Grants:
+    """Whoever asks has a role of every workflow; `ROOT` has another one. Implements
+    `streamwf.access.Authenticator`."""
+
+    def __init__(self, root: Role, others: Role) -> None:
+        self._root = root
+        self._others = others
+
+    async def identify(self, asked: Asked) -> Identity:
+        is_root = asked.headers.get("Authorization") == ROOT["Authorization"]
+        return Identity("ann", {EVERY: self._root if is_root else self._others})
 
 
-def anybody(request: web.Request) -> bool:
-    return True
+nobody = LOCAL_ONLY
+root = Access(Grants(root=Role.ADMIN, others=Role.OPERATOR))
+anybody = Access(Grants(root=Role.ADMIN, others=Role.ADMIN))
+no_admins = Access(Grants(root=Role.OPERATOR, others=Role.OPERATOR))
 
 
-async def test_whoever_may_see_them_does() -> None:
-    async with site(may_see=root) as there:
+async def test_whoever_may_do_everything_sees_them() -> None:
+    async with site(access=root) as there:
         run_id = await there.trigger("o-1")
         path = f"/api/v1/runs/{run_id}"
         assert (await there.ask("GET", path))["object"] == SHOWN
@@ -299,8 +311,18 @@ async def test_whoever_may_see_them_does() -> None:
         assert (await there.ask("GET", path))["object"] == SHOWN
 
 
+async def test_an_admin_of_another_workflow_does_not_see_them() -> None:
+    class Admins:
+        async def identify(self, asked: Asked) -> Identity:
+            return Identity("ann", {"receipts": Role.ADMIN, EVERY: Role.OPERATOR})
+
+    async with site(access=Access(Admins())) as there:
+        run_id = await there.trigger("o-1")
+        assert (await there.ask("GET", f"/api/v1/runs/{run_id}"))["object"] == SHOWN
+
+
 @asynccontextmanager
-async def two(a: MaySee, b: MaySee) -> AsyncIterator[tuple[Site, str]]:
+async def two(a: Access, b: Access) -> AsyncIterator[tuple[Site, str]]:
     """The worker `a`, and a run that only the other one, `b`, has."""
     urls: dict[str, str] = {}
     async with site(SplitPeers("a", urls), a) as here, site(SplitPeers("b", urls), b) as there:
@@ -315,17 +337,15 @@ async def two(a: MaySee, b: MaySee) -> AsyncIterator[tuple[Site, str]]:
     ("a", "b", "headers", "seen"),
     [
         (nobody, nobody, {}, False),
-        (nobody, anybody, {}, False),
+        (nobody, anybody, {}, True),
         (anybody, nobody, {}, False),
-        (anybody, anybody, {}, True),
+        (anybody, no_admins, ROOT, False),
         (root, root, {}, False),
         (root, root, ROOT, True),
-        (nobody, root, ROOT, False),
-        (anybody, anybody, {MASKED: "1"}, False),
     ],
 )
-async def test_what_another_worker_has_is_seen_by_those_whom_both_let(
-    a: MaySee, b: MaySee, headers: dict[str, str], seen: bool
+async def test_what_another_worker_has_is_seen_by_those_whom_that_one_lets(
+    a: Access, b: Access, headers: dict[str, str], seen: bool
 ) -> None:
     expected = secret() if seen else SHOWN
     async with two(a, b) as (here, run_id):
@@ -342,8 +362,7 @@ async def test_what_another_worker_has_is_seen_by_those_whom_both_let(
 
 
 async def test_whoever_says_to_have_been_forwarded_sees_no_more() -> None:
-    async with site(may_see=root) as there:
+    async with site(access=root) as there:
         run_id = await there.trigger("o-1")
-        for headers in ({LOCAL: "1"}, {LOCAL: "1", MASKED: "0"}, {LOCAL: "1", MASKED: ""}):
-            run = await there.ask("GET", f"/api/v1/runs/{run_id}", headers=headers)
-            assert run["object"] == SHOWN
+        run = await there.ask("GET", f"/api/v1/runs/{run_id}", headers={LOCAL: "1"})
+        assert run["object"] == SHOWN
