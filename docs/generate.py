@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.commands import cli
 from streamwf.adapters.described import METRICS
+from streamwf.adapters.web.needs import NEEDS, OF_EVERY
 from streamwf.cli.options import told as told_default
 from streamwf.record import LIVE, TRANSITIONS, State
 from streamwf.settings import Settings
@@ -99,7 +100,19 @@ def metrics() -> str:
     return f"{before}{head}{rows}\n{rest.partition(BLANK)[2]}"
 
 
+def access() -> str:
+    """The page on access, with every route in its table."""
+    head = "| call | takes the role |\n| --- | --- |\n"
+    before, _, rest = (HERE / "access.md").read_text().partition(head)
+    rows = ""
+    for (method, path), role in NEEDS.items():
+        told = f"{role} of every workflow" if path in OF_EVERY else str(role)
+        rows += f"| `{method} {path}` | {told} |\n"
+    return f"{before}{head}{rows}\n{rest.partition(BLANK)[2]}"
+
+
 PAGES = {
+    "access.md": access,
     "cli.md": cli,
     "features.md": features,
     "life-cycle.md": life_cycle,
