@@ -49,10 +49,11 @@ def guarding(access: Access) -> Middleware:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _check_host(request, access.hosts)
-        _check_origin(request)
+        # Probes ask by any address, and are told nothing that others may not know.
         if path_of(request) in PUBLIC:
             return await handler(request)
+        _check_host(request, access.hosts)
+        _check_origin(request)
         identity = await access.identify(request)
         role, of_every = role_needed(request)
         with asked_by(identity, role):

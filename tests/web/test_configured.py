@@ -129,4 +129,4 @@ async def test_the_names_that_it_may_be_asked_by(
     said: dict[str, Any], host: str, status: int
 ) -> None:
     async with running(access=access_of(Settings(**said), LOGGER)) as worker:
-        assert (await worker.get("/healthz", headers={"Host": host})).status == status
+        assert (await worker.get("/api/v1/runs", headers={"Host": host})).status == status
