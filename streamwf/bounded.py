@@ -1,6 +1,7 @@
 """Calls of a client that give up in time."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -22,18 +23,23 @@ class Bounded:
         self.gateway = gateway
         self._seconds = timeout.total_seconds()
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Awaitable[Any]] = getattr(self.gateway, name)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self.gateway, name)
         if name in _UNBOUNDED:
             return method
 
-        async def bounded(*given: Any) -> Any:
-            try:
-                async with asyncio.timeout(self._seconds) as clock:
-                    return await method(*given)
-            except TimeoutError:
-                if not clock.expired():
-                    raise
-                raise DeadlineExceeded(what=f"`{name}`", seconds=self._seconds) from None
+        def bounded(*given: Any) -> Any:
+            asked = method(*given)
+            # What is no answer is a stream of them, without an end to wait for.
+            return self._in_time(name, asked) if inspect.iscoroutine(asked) else asked
 
         return bounded
+
+    async def _in_time(self, name: str, asked: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._seconds) as clock:
+                return await asked
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            raise DeadlineExceeded(what=f"`{name}`", seconds=self._seconds) from None

@@ -110,11 +110,9 @@ def test_a_run_that_is_stuck_says_what_to_type_next(
 ) -> None:
     run_id = run_of("p-1", waits=True)
     over_http("runs", "await", run_id)
+    typed = f"streamwf runs resume {run_id}"
     *_, resume, _, _ = over_http("runs", "show", run_id).stdout.splitlines()
-    assert resume.split() == [
-        *f"streamwf runs resume {run_id} --url {url}".split(),
-        *LET_IT.split(),
-    ]
+    assert resume.split() == f"{typed} --url {url} {LET_IT}".split()
     monkeypatch.setenv("STREAMWF_URL", url)
     *_, resume, _, _ = cli("runs", "show", run_id).stdout.splitlines()
     assert resume.split() == f"{typed} {LET_IT}".split()
