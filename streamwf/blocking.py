@@ -193,3 +193,10 @@ class SyncClient(Blocking[Client]):
     connectors = blocking(Client.connectors)
     pause_connector = blocking(Client.pause_connector)
     resume_connector = blocking(Client.resume_connector)
+
+    dead_letters = each(Client.dead_letters)
+    dead_letter = blocking(Client.dead_letter)
+    retry_dead_letter = blocking(Client.retry_dead_letter)
+    drop_dead_letter = blocking(Client.drop_dead_letter)
+
+    watch = each(Client.watch)
