@@ -64,13 +64,14 @@ class TopicLog:
     async def start(self, workflows: Iterable[Workflow[Any, Any]]) -> None:
         """Raises BrokerUnreachable, PartitionMismatch and TopicRefused."""
         added = [workflow for workflow in workflows if workflow.name not in self._here]
-        self._here.update(workflow.name for workflow in added)
+        names = {workflow.name for workflow in added}
         encrypting = {workflow.name for workflow in added if workflow.encrypt}
         try:
-            await ensure_topics([workflow.name for workflow in added], self._settings)
+            await ensure_topics(names, self._settings)
             await ensure_keys(encrypting, self._settings)
             if encrypting and not self._encrypting:
                 await self.keys.start()
+            self._here |= names
             self._encrypting |= encrypting
         except KafkaError as error:
             raise unreachable(self._settings.brokers, error) from error

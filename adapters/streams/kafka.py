@@ -73,6 +73,8 @@ class KafkaStreamer:
         except (KafkaError, OSError) as error:
             raise unreachable(self._settings.brokers, error) from error
         receiver = _Receiver(self._settings, stream, reader, positions)
+        # A host opens another one with each shard that comes or goes.
+        self._opened = [each for each in self._opened if not each.closed]
         self._opened.append(receiver)
         return receiver
 
@@ -160,10 +162,10 @@ class _Sender:
         self._topic = topic
         self._partitions = partitions
         self._producer = LazyProducer(settings)
-        self._closed = False
+        self.closed = False
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        if self._closed:
+        if self.closed:
             raise StreamClosed(what="sender", stream=self._stream)
         batches: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
         for key, value in records:
@@ -185,7 +187,7 @@ class _Sender:
             raise RecordTooLarge(what="record", size=largest, limit=limit) from error
 
     async def close(self) -> None:
-        self._closed = True
+        self.closed = True
         await self._producer.stop()
 
 
@@ -201,13 +203,13 @@ class _Receiver:
         self._stream = stream
         self._reader = reader
         self._next = positions
-        self._closed = False
+        self.closed = False
         self._polled: set[int | None] = set()
         self.heard_at = 0.0
 
     async def recv(self) -> Sequence[Received]:
         try:
-            while not self._closed:
+            while not self.closed:
                 batches = await self._reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)
                 self._note_answers()
                 for at, records in batches.items():
@@ -245,6 +247,6 @@ class _Receiver:
         return sum(max(0, ends[at] - position) for at, position in self._next.items())
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             await stop_consumer(self._reader)

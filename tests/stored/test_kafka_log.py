@@ -25,7 +25,7 @@ Crowds = Callable[[str, str], Crowd]
 
 
 @pytest.fixture
-def crowd_on(tmp_path: Path) -> Iterator[Crowds]:
+def logged_crowd(tmp_path: Path) -> Iterator[Crowds]:
     made: list[Crowd] = []
 
     def make(brokers: str, url: str) -> Crowd:
@@ -67,9 +67,9 @@ async def some_more(crowd: Crowd, runs: int = RUNS) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_process_that_is_killed_finds_everything_again(
-    crowd_on: Crowds, kafka: str, store_url: str
+    logged_crowd: Crowds, kafka: str, store_url: str
 ) -> None:
-    crowd = crowd_on(kafka, store_url)
+    crowd = logged_crowd(kafka, store_url)
     process = crowd.process("only", STEP_SECONDS="0.2").start()
     await crowd.ready(process)
     await trigger(crowd)
@@ -85,9 +85,9 @@ async def test_a_process_that_is_killed_finds_everything_again(
 
 @pytest.mark.timeout(300)
 async def test_of_two_processes_on_redis_one_is_killed(
-    crowd_on: Crowds, kafka: str, redis_url: str
+    logged_crowd: Crowds, kafka: str, redis_url: str
 ) -> None:
-    crowd = crowd_on(kafka, redis_url)
+    crowd = logged_crowd(kafka, redis_url)
     first = crowd.process("first", STEP_SECONDS="0.05").start()
     second = crowd.process("second", STEP_SECONDS="0.05").start()
     await crowd.ready(first)
@@ -101,9 +101,9 @@ async def test_of_two_processes_on_redis_one_is_killed(
 
 @pytest.mark.timeout(300)
 async def test_the_broker_and_redis_stop_and_start(
-    crowd_on: Crowds, own_kafka: LocalKafka, own_redis: Redis
+    logged_crowd: Crowds, own_kafka: LocalKafka, own_redis: Redis
 ) -> None:
-    crowd = crowd_on(own_kafka.bootstrap, own_redis.url)
+    crowd = logged_crowd(own_kafka.bootstrap, own_redis.url)
     process = crowd.process("only", STEP_SECONDS="0.2").start()
     await crowd.ready(process)
     await trigger(crowd)
@@ -121,10 +121,10 @@ async def test_the_broker_and_redis_stop_and_start(
 
 
 async def test_who_writes_to_the_topic_is_heard(
-    crowd_on: Crowds, kafka: str, redis_url: str
+    logged_crowd: Crowds, kafka: str, redis_url: str
 ) -> None:
     """As with kcat: without a key, in the wrong partition, or what can't be read."""
-    crowd = crowd_on(kafka, redis_url)
+    crowd = logged_crowd(kafka, redis_url)
     settings = crowd.settings
     assert settings is not None
     process = crowd.process("only").start()
