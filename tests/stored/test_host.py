@@ -1,0 +1,94 @@
+"""The durable host on stores in memory, which come into positions that real ones seldom do."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from streamwf.adapters.roles.memory import MemoryRoleScheduler
+from streamwf.adapters.streams.memory import MemoryStreamer
+from streamwf.adapters.tracing import OpenTelemetry
+from streamwf.errors import LogShorterThanTables, RowsLost, StreamwfError
+from streamwf.execute import SystemClock
+from streamwf.operations import Operations
+from streamwf.ports import Checkpoint, ShardId
+from streamwf.record import State
+from streamwf.settings import Settings
+from streamwf.stored import StoredHost, Stores
+from streamwf.stored_log import StreamLog
+from streamwf.tables.keys import MemoryKeys
+from streamwf.tables.stores import MemoryStore
+from streamwf.views import Trigger
+from tests.kafka.cluster import until
+from tests.kafka.flows import orders
+
+SHARD = ShardId("orders", 0)
+
+
+class Forgetful(MemoryStore):
+    """Loses all that it has, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = False
+        self.opened = 0
+
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
+        self.opened += 1
+        return await super().open(shard, token)
+
+    async def store(self, shard: ShardId, checkpoint: Checkpoint, token: int) -> None:
+        if self._table(shard).position and not self.lost:
+            self.lost = True
+            del self._tables[shard]
+            raise RowsLost(store="It", workflow=shard.workflow, shard=shard.number)
+        await super().store(shard, checkpoint, token)
+
+
+@asynccontextmanager
+async def host_on(store: MemoryStore, failures: list[StreamwfError]) -> AsyncIterator[StoredHost]:
+    log = StreamLog(MemoryStreamer(), MemoryKeys(), 1)
+    host = StoredHost(
+        orders,
+        stores=Stores(log, store, MemoryRoleScheduler()),
+        settings=Settings.model_construct(),
+        tracing=OpenTelemetry(SystemClock()),
+        failed=failures.append,
+    )
+    await host.start()
+    try:
+        yield host
+    finally:
+        await host.stop()
+
+
+async def test_rows_that_were_lost_are_folded_again() -> None:
+    store = Forgetful()
+    async with host_on(store, []) as host:
+        operations = Operations(host)
+        await until(lambda: bool([*host.shards("orders")]), "the shard is open")
+        with structlog.testing.capture_logs() as logs:
+            first = await operations.trigger("orders", Trigger(foreign_id="o-1", object={}))
+            await until(lambda: store._table(SHARD).position is not None, "a checkpoint")
+            # Whatever was in the first one, there is something for another.
+            await operations.append_trigger("orders", Trigger(foreign_id="o-2", object={}))
+            await until(lambda: store.opened == 2, "it is opened anew")
+
+        async def is_there() -> bool:
+            found = await store.lookup("orders", first.run_id)
+            return found is not None and found.state is State.COMPLETED
+
+        await until(is_there, "the rows are there again")
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "checkpoint_failed"
+    ]
+
+
+async def test_a_log_that_is_shorter_than_the_rows_is_refused() -> None:
+    store, failures = MemoryStore(), list[StreamwfError]()
+    await store.open(SHARD, 0)
+    await store.store(SHARD, Checkpoint([], 7), 0)
+    async with host_on(store, failures) as host:
+        await until(lambda: bool(failures), "it says so")
+        assert not [*host.shards("orders")]
+    assert [type(error) for error in failures] == [LogShorterThanTables]
