@@ -209,6 +209,13 @@ class Candidates:
         rows = ((moment, entry) for moment, entries in several for entry in entries)
         return Source(moments, rows, places)
 
+    def _may_fit(self, moment: Moment, entry: Entry) -> bool:
+        """As far as its index row tells."""
+        created, span = entry.created, self._created
+        return span.after <= created < span.before and moment.selection.named(
+            read_ref(entry.ref)[0]
+        )
+
     def counted(self) -> Source | None:
         """What has a row for each that fits, and no other."""
         selections = [asked for _, asked, _ in self._chosen]
@@ -225,6 +232,7 @@ class Candidates:
     ) -> Iterator[Candidate]:
         """In the order of the list: the runs of a source, and those that are not in it yet."""
         fresh = chain.from_iterable(map(self.fresh, source.moments))
+        found = [each for each in found if self._may_fit(*each)]
         if self.by_instant:
             placed = (self._placed(moment, entry, source.places) for moment, entry in found)
             return self.put_in_order(chain(placed, fresh), after)

@@ -17,6 +17,7 @@ from typing import cast
 
 import msgspec
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     Options,
@@ -91,12 +92,21 @@ class RunsTable:
         options.create_if_missing(True)
         options.set_write_buffer_manager(self._memory.buffers)
         options.set_keep_log_file_num(2)
+        # Where many runs have passed through a status, nothing but their remains may be left to
+        # read before the few that are there.
+        options.add_compact_on_deletion_collector_factory(4_096, 2_048, 0.0)
         blocks = BlockBasedOptions()
         blocks.set_block_cache(self._memory.cache)
         blocks.set_bloom_filter(10, False)
         blocks.set_cache_index_and_filter_blocks(True)
+        # In parts: whole ones are too large for the cache, and would be read for every row.
+        blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
+        blocks.set_partition_filters(True)
         options.set_block_based_table_factory(blocks)
-        self._db = Rdict(str(self._path), options=options)
+        # Without the second, a table that is there already would be opened with a small cache of
+        # its own, and without filters.
+        families = {"default": options}
+        self._db = Rdict(str(self._path), options=options, column_families=families)
         stored = self._db.get(_AS_OF)
         self.as_of = None if stored is None else msgspec.msgpack.decode(stored, type=AsOf)
         counts = self.as_of.counts if self.as_of else []

@@ -1,14 +1,20 @@
 """Recovering a table from its changelog, from the beginning or from where it was."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamwf.indexing import LETTERS, index_rows
 from streamwf.ports import Change, Checkpoint
 from streamwf.record import Record, State, encode_record
+from streamwf.searched import Searched
 from streamwf.tables.changelog import (
     MARKER_KEY,
     ChangelogRecord,
@@ -250,18 +256,32 @@ def test_any_interruptions_lead_to_the_same_table(
     stops: list[int],
     compact: bool,
 ) -> None:
-    log = Changelog()
+    log, terms = Changelog(), Searched(("n",))
     for position, changed in enumerate(checkpoints):
         log.checkpoint(
-            position, **{key: None if v is None else run(key, v) for key, v in changed.items()}
+            position, **{key: None if v is None else standing(key, v) for key, v in changed.items()}
         )
     path = tmp_path_factory.mktemp("table")
     for stop in sorted(stops):
-        table = RunsTable(path, memory)
+        table = RunsTable(path, memory, terms)
         recover(table, log.records[:stop])
         table.close()
-    table = RunsTable(path, memory)
+    table = RunsTable(path, memory, terms)
     recover(table, log.compacted() if compact else log.records)
     assert rows_of(table) == expected(log)
     assert table.position == (len(checkpoints) - 1 if checkpoints else None)
+    # What is derived is as if every row were looked at.
+    counted = Counter((row.status, str(row.state)) for row in log.rows.values())
+    assert {pair: n for pair, n in table.counts().items() if n} == counted
+    index = dict(row for each in log.rows.values() for row in index_rows(each, terms))
+    found = (table.between(letter, bytes([letter[0] + 1]), limit=1_000) for letter in LETTERS)
+    assert dict(chain.from_iterable(found)) == index
     table.close()
+
+
+def standing(foreign_id: str, version: int) -> Record:
+    """A run that is somewhere else with each version."""
+    status = ("CREATED", "PICKED")[version % 2]
+    at = NOW + version * timedelta(seconds=1)
+    carried = msgspec.Raw(b'{"n":%d}' % (version // 2))
+    return run(foreign_id, version, status=status, updated_at=at, object=carried)

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamwf.ports import Change, Checkpoint, ShardTable
+from streamwf.indexing import LETTERS, index_rows
+from streamwf.ports import Change, Checkpoint, ShardTable, Terms
 from streamwf.record import Record, State, Timer, encode_record
+from streamwf.searched import Searched
 from streamwf.tables.memory import MemoryTable
 from streamwf.tables.runs import AsOf, Memory, RunsTable
 from tests.support import NOW, entries_of, examples, record
@@ -21,6 +23,7 @@ from tests.unit.any_log import Model, logs, opened
 
 MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
+TERMS = Searched(("customer", "tags"))
 EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
 
 
@@ -37,7 +40,7 @@ class Kept(Protocol):
 
 class InMemory:
     def __init__(self) -> None:
-        self.table = MemoryTable()
+        self.table = MemoryTable(TERMS)
 
     def write(self, changes: Sequence[Change], position: int) -> None:
         self.table.write(Checkpoint(changes, position))
@@ -51,16 +54,16 @@ class InRocksDB:
         self._path = path
         self._memory = Memory()
         self._marker = 0
-        self.table = RunsTable(path, self._memory)
+        self.table = RunsTable(path, self._memory, TERMS)
 
     def write(self, changes: Sequence[Change], position: int) -> None:
         self._marker += 10
         rows = [None if change.after is None else encode_record(change.after) for change in changes]
         self.table.write(changes, rows, AsOf("table-1", self._marker, position))
 
-    def reopen(self) -> None:
+    def reopen(self, terms: Terms | None = TERMS) -> None:
         self.table.close()
-        self.table = RunsTable(self._path, self._memory)
+        self.table = RunsTable(self._path, self._memory, terms)
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
@@ -264,6 +267,93 @@ def test_a_table_of_before_timers_were_counted_counts_them(tmp_path: Path) -> No
     kept.table.close()
 
 
+# ---- what runs are listed by
+
+
+def test_index_rows_are_read_in_both_directions_within_their_bounds(kept: Kept) -> None:
+    put(kept, *(run(f"o-{n}", created_at=NOW + n * SECOND) for n in range(5)))
+    kept.reopen()
+    every = [key for key, _ in kept.table.between(b"c", b"d", limit=10)]
+    assert len(every) == 5
+    for start, stop, limit in ((0, 5, 9), (1, 3, 9), (1, 5, 2), (2, 2, 9), (3, 1, 9)):
+        last = every[stop] if stop < 5 else b"d"
+        rows = [key for key, _ in kept.table.between(every[start], last, limit=limit)]
+        assert rows == every[start:stop][:limit]
+        back = kept.table.between(every[start], last, backwards=True, limit=limit)
+        assert [key for key, _ in back] == every[start:stop][::-1][:limit]
+
+
+def test_what_was_opened_is_as_it_was_then_whatever_is_written_later(kept: Kept) -> None:
+    put(kept, run("a"), run("b"))
+    opened = [kept.table.between(b"", b"\xff", backwards=down, limit=99) for down in (False, True)]
+    known = [key for key, _ in kept.table.between(b"c", b"d", limit=99)]
+    put(kept, run("a", status="PICKED"), run("c"), position=2)
+    for rows in opened:
+        assert sorted(key for key, _ in rows if key.startswith(b"c")) == known
+
+
+def test_a_run_is_listed_once_whichever_key_it_lies_under(kept: Kept) -> None:
+    """As when a compacted changelog is read: the run is archived first, and then replaced."""
+    first = run(run_id="run-1", state=State.COMPLETED)
+    put(kept, first)
+    kept.write([Change("o-1\0run-1", None, first)], 2)
+    index_of(kept.table)
+    kept.write([Change("o-1", first, run(run_id="run-2"))], 3)
+    kept.reopen()
+    index_of(kept.table)
+    kept.write([Change("o-1\0run-1", first, None), Change("o-1", run(run_id="run-2"), None)], 4)
+    assert index_of(kept.table) == {}
+
+
+def test_inner_runs_are_in_no_index(kept: Kept) -> None:
+    kept.write([Change("\x01mailbox\0o-1", None, run(kind="mailbox"))], 1)
+    assert index_of(kept.table) == {}
+
+
+@pytest.mark.parametrize("former", [None, Searched(("customer",)), Searched(("more", "tags"))])
+def test_a_table_that_is_indexed_by_something_else_is_indexed_anew(
+    tmp_path: Path, former: Terms | None
+) -> None:
+    kept = InRocksDB(tmp_path)
+    carried = msgspec.Raw(b'{"customer":"ann","tags":["x"]}')
+    put(kept, *(run(name, object=carried) for name in "abc"))
+    wanted = index_of(kept.table)
+    assert len(wanted) == 3 * 4
+    kept.reopen(former)
+    put(kept, run("a", object=carried, status="PICKED"), position=2)
+    kept.reopen()
+    assert len(index_of(kept.table)) == 3 * 4
+    assert index_of(kept.table) != wanted
+    kept.table.close()
+
+
+def test_a_table_is_indexed_anew_again_if_that_was_not_brought_to_its_end(tmp_path: Path) -> None:
+    kept = InRocksDB(tmp_path)
+    put(kept, run("a"), run("b"))
+    wanted = index_of(kept.table)
+    assert kept.table.as_of is not None
+    former = msgspec.structs.replace(kept.table.as_of, index="0 of another version")
+    kept.table._db[b"m"] = msgspec.msgpack.encode(former)
+    kept.table._db.delete_range(b"c", b"d")
+    kept.table._db[b"u of another layout"] = b""
+    kept.reopen()
+    assert index_of(kept.table) == wanted
+    kept.table.close()
+
+
+def test_a_table_that_is_opened_again_is_read_through_the_cache_of_all(tmp_path: Path) -> None:
+    memory = Memory()
+    table = RunsTable(tmp_path, memory)
+    one = run("a")
+    table.write([Change("a", None, one)], [encode_record(one)], AsOf("t", 1, 1))
+    table.close()
+    table = RunsTable(tmp_path, memory)
+    table._db.flush()
+    assert table.get("a") == one
+    assert memory.cache.get_usage() > 0
+    table.close()
+
+
 # ---- what is due
 
 
@@ -347,6 +437,10 @@ _runs = st.builds(
     status=st.sampled_from(["CREATED", "PICKED"]),
     state=st.sampled_from(list(State)),
     due_at=st.none() | st.integers(0, 3).map(lambda n: NOW + n * MICROSECOND),
+    updated_at=st.integers(0, 3).map(lambda n: NOW + n * SECOND),
+    object=st.sampled_from(
+        [b'{"customer":"ann","tags":["x","y"]}', b'{"customer":"bob","tags":["y"]}', b"null"]
+    ).map(msgspec.Raw),
     timers=st.lists(
         st.integers(0, 3).map(lambda n: Timer(f"t{n}", NOW + n * MICROSECOND)), unique=True
     ).map(tuple),
@@ -405,11 +499,26 @@ def test_all_tables_agree_on_any_log(
 
 def told(table: ShardTable) -> tuple[object, ...]:
     rows = list(table.scan(""))
+    counted = Counter((row.status, str(row.state)) for _, row in rows if not row.kind)
+    assert {pair: n for pair, n in table.counts().items() if n} == counted
     return (
         table.position,
         [(key, msgspec.json.encode(row)) for key, row in rows],
         {pair: n for pair, n in table.counts().items() if n},
         {status: n for status, n in table.timers().items() if n},
+        index_of(table),
         table.due(*EVER, 100),
         table.due(NOW + MICROSECOND, NOW + 3 * MICROSECOND, 1),
     )
+
+
+def index_of(table: ShardTable) -> dict[bytes, bytes]:
+    """All index rows, which have to be those that its rows lead to, and no others."""
+    found: dict[bytes, bytes] = {}
+    for letter in LETTERS:
+        rows = list(table.between(letter, bytes([letter[0] + 1]), limit=1_000_000))
+        assert rows == sorted(rows)
+        found |= rows
+    rows_of = (row for _, each in table.scan("") for row in index_rows(each, table.terms))
+    assert found == dict(rows_of)
+    return found
