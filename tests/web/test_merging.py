@@ -92,7 +92,7 @@ def test_a_list_by_updates_is_as_of_the_latest_that_any_worker_knew() -> None:
 
 
 def test_there_is_more_if_a_worker_has_more() -> None:
-    pages = [Page(runs=[run("a")], cursor="x"), Page(runs=[])]
+    pages = [Page(runs=[run("a")], cursor=cursor_of("foreign_id", run("a"))), Page(runs=[])]
     assert merged_page(pages, "foreign_id", 1, []).cursor
     assert merged_page([Page(runs=[run("a")]), Page(runs=[])], "foreign_id", 1, []).cursor is None
 
