@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamwf import Client, Retry, Run, Skip, State, Workflow, embedded, retelling
+from streamwf.broadcast import Broadcast
 from streamwf.embedded import EmbeddedHost
 from streamwf.errors import (
     InvalidForeignId,
@@ -286,3 +287,39 @@ async def test_what_can_not_be_asked() -> None:
             await first(app.client.watch(workflow, foreign_id="\n"), 1)
         with pytest.raises(InvalidQuery):
             await first(app.client.watch(workflow, prefix="x" * 600), 1)
+
+
+async def test_what_a_shard_folded_elsewhere_in_between_is_read_back() -> None:
+    workflow = gates()
+    async with embedded(workflow) as app:
+        [shard] = app.host.shards("gates")
+        async with aclosing(app.client.watch(workflow)) as moves:
+            begun = asyncio.ensure_future(first(moves, 6))
+            await eventually(lambda: app.host.broadcast.heard)
+            # As if another worker had it for a moment, of which this watch hears nothing.
+            here, shard._broadcast = shard._broadcast, Broadcast()
+            await app.client.trigger(workflow, "g-1", {})
+            await eventually(lambda: shard.position == 3)
+            shard._broadcast = here
+            await app.client.trigger(workflow, "g-2", {})
+            found = await begun
+        expected = [(name, version) for name in ("g-1", "g-2") for version in (1, 2, 3)]
+        assert [told(move)[:2] for move in found] == expected
+
+
+async def test_of_a_shard_that_comes_later_all_is_told_since_it_was_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workflow = gates()
+    async with embedded(workflow) as app:
+        with monkeypatch.context() as nothing_yet:
+            nothing_yet.setattr(app.host, "shards", lambda name: [])
+            begun = asyncio.ensure_future(first(app.client.watch(workflow), 3))
+            await eventually(lambda: app.host.broadcast.heard)
+            app.host.logs["gates"].append(b"g-1", TRIGGERED, 0)
+            [shard] = app.host._shards.values()
+            await eventually(lambda: shard.position == 3)
+        assert [told(move)[:2] for move in await begun] == [("g-1", n) for n in (1, 2, 3)]
+
+
+TRIGGERED = b'{"type": "trigger", "subject": "g-1", "data": {}}'

@@ -23,6 +23,7 @@ from streamwf.execute import SystemClock
 from streamwf.operations import Operations
 from streamwf.settings import Settings
 from streamwf.stored import StoredHost, Stores
+from streamwf.stored_shard import shard_of
 from streamwf.tables.keys import MemoryKeys
 from tests.support import eventually
 
@@ -90,6 +91,9 @@ class Crew:
 
     def show(self, member: Member) -> None:
         del self._hidden[member.url]
+
+    def shard_of(self, foreign_id: str) -> int:
+        return shard_of(foreign_id, SHARDS)
 
     def _holder(self, role: str) -> str | None:
         address = self._holders.get(role)

@@ -340,6 +340,39 @@ async def test_when_a_worker_leaves_and_others_come_nothing_is_lost(crew: Crew) 
         assert len(heard) == len(set(heard))
 
 
+async def test_what_a_worker_has_told_nobody_is_told_by_the_next(crew: Crew) -> None:
+    a, b = crew.members
+    c = await crew.join()
+    await crew.settled(a, b, c)
+    async with stream(c) as watching, b.client() as client:
+        await both_hear(crew)
+        crew.hide(b)
+        assert await watching.until("missing") == {"shards": {"orders": sorted(b.shards)}}
+        names = [f"o-{number}" for number in range(16)]
+        for name in names:
+            await client.trigger(crew.workflow, name, Order(price=1), wait=False)
+        told = sum(crew.shard_of(name) in b.shards for name in names)
+        assert told
+        heard = await watching.runs(2 * (len(names) - told))
+        await asyncio.gather(*(moved_on(b, name) for name in names))
+        # Its shards go to the one that has waited for longest, with rows that know all that.
+        await b.stop()
+        await crew.settled(a, c)
+        heard += await watching.runs(2 * told)
+        assert sorted(heard) == sorted((name, v) for name in names for v in (1, 2))
+
+
+async def moved_on(member: Member, name: str) -> None:
+    """Until a run that this worker has, if it has it, is at PICKED."""
+
+    def picked() -> bool:
+        shard = member.host.shard_of("orders", name)
+        run = shard.latest(name) if shard else None
+        return shard is None or (run is not None and run.version == 2)
+
+    await eventually(picked)
+
+
 async def test_a_shard_that_nobody_has_is_told_to_be_missing(crew: Crew) -> None:
     a, b = crew.members
     theirs = sorted(b.shards)
