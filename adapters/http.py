@@ -129,9 +129,14 @@ class HttpGateway:
             )
         return run_id
 
-    async def steer(self, action: Action, run_id: str, reason: str) -> RunView:
+    async def steer(
+        self, action: Action, run_id: str, reason: str, if_version: int | None = None
+    ) -> RunView:
         steering = Steering(reason=reason, key=uuid4().hex)
-        return await self._ask(RunView, "POST", f"runs/{_quoted(run_id)}/{action}", {}, steering)
+        path = f"runs/{_quoted(run_id)}/{action}"
+        return self._line.read(
+            RunView, await self._reply("POST", path, {}, steering, if_version=if_version)
+        )
 
     async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
         keyed = asked.model_copy(update={"key": asked.key or uuid4().hex})
@@ -259,6 +264,7 @@ class HttpGateway:
         parameters: Parameters | None = None,
         body: Request | None = None,
         patience: float | None = None,
+        if_version: int | None = None,
     ) -> "_Reply":
         """Ask until the worker is there and ready, or patience ends.
 
@@ -266,9 +272,10 @@ class HttpGateway:
         """
         began = time.monotonic()
         deadline = began + (self._patience if patience is None else patience)
+        headers: dict[str, str] = {} if if_version is None else {hdrs.IF_MATCH: f'"{if_version}"'}
         for pause in _pauses():
             try:
-                reply = await self._line.send(method, path, parameters or {}, body)
+                reply = await self._line.send(method, path, parameters or {}, body, headers)
             except WorkerUnreachable:
                 if time.monotonic() + pause > began + self._absence:
                     raise
@@ -307,12 +314,17 @@ class _Line:
             await self._session.close()
 
     async def send(
-        self, method: str, path: str, parameters: Parameters, body: Request | None
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        body: Request | None,
+        headers: Mapping[str, str],
     ) -> _Reply:
         """Raises WorkerUnreachable. A connection that breaks is tried again."""
         for broken, pause in enumerate(_pauses(), 1):
             try:
-                return await self._send(method, path, parameters, body)
+                return await self._send(method, path, parameters, body, headers)
             except (aiohttp.ClientConnectorError, ValueError, TimeoutError) as error:
                 raise self._unreachable(str(error) or "no answer in time") from error
             except aiohttp.ClientError as error:
@@ -322,9 +334,14 @@ class _Line:
         raise AssertionError("pauses have no end")
 
     async def _send(
-        self, method: str, path: str, parameters: Parameters, body: Request | None
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        body: Request | None,
+        more: Mapping[str, str],
     ) -> _Reply:
-        headers = self._endpoint.headers()
+        headers = self._endpoint.headers() | dict(more)
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
         sent(headers)

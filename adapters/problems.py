@@ -39,6 +39,7 @@ _STATUS: dict[type[StreamwfError], int] = {
     errors.NotWaiting: 409,
     errors.TooManyCallbacks: 429,
     errors.TransitionRefused: 409,
+    errors.VersionDiffers: 412,
     errors.AwaitFailed: 409,
     errors.KeyDestroyed: 410,
     errors.RecordTooLarge: 413,

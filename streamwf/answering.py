@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from . import events
 from .callback_views import CallbackRequest, CallbackView, Correlated, Outcome
-from .changing import Changing
+from .changing import Changing, check_version
 from .errors import (
     CallbackFailed,
     DeadlineExceeded,
@@ -59,22 +59,32 @@ class Answering(Changing):
             limit=self.host.max_record_bytes,
         )
 
-    async def callback(self, name: str, asked: CallbackRequest) -> CallbackView:
+    async def callback(
+        self, name: str, asked: CallbackRequest, if_version: int | None = None
+    ) -> CallbackView:
         """Answer a run that waits for a callback, and return what came of it.
 
-        asked: by a foreign id; a run id may say which run of it.
+        asked: by a foreign id; a run id may say which run of it. if_version: as for `steer`; the
+        run has to be named.
 
         Raises what `callback_event` does, ForeignIdNotFound, RunNotFound, NotWaiting,
-        CallbackFailed, TooManyCallbacks, and DeadlineExceeded if nothing answered it in time.
+        VersionDiffers, KeyReused, CallbackFailed, TooManyCallbacks, and DeadlineExceeded if nothing
+        answered it in time.
         """
         event = self.callback_event(name, asked)
-        shard = self._shard_of(name, event.subject)
+        if if_version is not None:
+            if asked.run_id is None:
+                raise InvalidQuery("run_id", "a version is that of a run: name it")
+            event = msgspec.structs.replace(event, ifversion=if_version)
+        shard, whole = self._shard_of(name, event.subject), event
         if shard.workflow.encrypt:
             event = _told_whom(shard, event)
         outcome = shard.waiting.outcome(event.id)
         try:
             answer = await self._told(shard, event)
+            check_version("call back", event, answer)
             record = _accepted(shard, event, answer)
+            await self._check_repeat(shard, answer, whole, asked.key)
             if answer.verdict is Verdict.DUPLICATE and not _waits(record, event):
                 return CallbackView(outcome="duplicate", run=await self._view(shard, record))
             if record.kind:

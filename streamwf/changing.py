@@ -12,17 +12,19 @@ from .access import who_asks
 from .bulk import steer_all
 from .errors import (
     DeadlineExceeded,
+    KeyReused,
     NotReady,
     RunInProgress,
     RunNotFound,
     TransitionRefused,
+    VersionDiffers,
 )
 from .events import Event, derived_id, encode_event
 from .fold import Verdict
 from .logs import steered
 from .looking import Host, Looking
-from .record import Trace
-from .requesting import check_size, trigger_event
+from .record import DELETED, Trace
+from .requesting import check_size, is_repeat, trigger_event
 from .shard import Shard
 from .views import Bulk, BulkSteering, RunView, Trigger
 from .waiting import Answer
@@ -36,6 +38,17 @@ def run_id_of(workflow: str, trigger: Trigger) -> str:
     if trigger.key:
         return derived_id(workflow, trigger.foreign_id, trigger.key)
     return str(uuid.uuid4())
+
+
+def check_version(action: str, event: Event, answer: Answer) -> None:
+    """Raises VersionDiffers if a request was for another version of its run."""
+    if answer.verdict is Verdict.OTHER_VERSION and answer.record is not None:
+        raise VersionDiffers(
+            action=action,
+            run_id=answer.record.run_id,
+            expected=event.ifversion,
+            version=answer.record.version,
+        )
 
 
 class Changing(Looking):
@@ -63,8 +76,8 @@ class Changing(Looking):
     async def trigger(self, name: str, trigger: Trigger) -> RunView:
         """Start a run, and return it once it is accepted.
 
-        Raises what `trigger_event` does, RunInProgress, and DeadlineExceeded if nothing judged it
-        in time.
+        Raises what `trigger_event` does, RunInProgress, KeyReused, and DeadlineExceeded if nothing
+        judged it in time.
         """
         event = self.trigger_event(name, trigger)
         shard = self._shard_of(name, trigger.foreign_id)
@@ -74,6 +87,7 @@ class Changing(Looking):
             raise RunInProgress(foreign_id=trigger.foreign_id, run_id=record.run_id)
         if record is None:
             raise NotReady(what=name)
+        await self._check_repeat(shard, answer, event, trigger.key)
         return await self._view(shard, record)
 
     async def append_trigger(self, name: str, trigger: Trigger) -> str:
@@ -87,11 +101,19 @@ class Changing(Looking):
         return event.runid
 
     async def steer(
-        self, action: str, run_id: str, reason: str = "", key: str | None = None
+        self,
+        action: str,
+        run_id: str,
+        reason: str = "",
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> RunView:
         """Do something to a run. action: one of `views.Action`. key: makes a repeat harmless.
 
-        Raises RunNotFound, TransitionRefused, RecordTooLarge and DeadlineExceeded.
+        if_version: only if the run has this version when it is done, as the log's order decides.
+
+        Raises RunNotFound, TransitionRefused, VersionDiffers, KeyReused, RecordTooLarge and
+        DeadlineExceeded.
         """
         shard, record = self._find(run_id)
         event = events.request(
@@ -103,9 +125,12 @@ class Changing(Looking):
             inner=record.kind,
             runid=run_id,
             reason=reason,
+            ifversion=if_version,
         )
         self._check_size("reason", event)
         answer = await self._submit(shard, event)
+        check_version(action, event, answer)
+        await self._check_repeat(shard, answer, event, key)
         if answer.verdict is Verdict.STATE_FORBIDS and answer.record is not None:
             raise TransitionRefused(action=action, run_id=run_id, state=answer.record.state)
         if answer.record is None:
@@ -123,6 +148,23 @@ class Changing(Looking):
         return await steer_all(
             page, lambda run: self.steer(asked.action, run.run_id, asked.reason, asked.key)
         )
+
+    async def _check_repeat(
+        self, shard: Shard, answer: Answer, event: Event, key: str | None
+    ) -> None:
+        """A duplicate has to be a repeat of what was accepted under its key. Raises KeyReused.
+
+        What the log has no more, or nobody can open any more, is not compared.
+        """
+        record = answer.record
+        if answer.verdict is not Verdict.DUPLICATE or record is None or record.state in DELETED:
+            return
+        of_trigger = event.type == events.TRIGGER
+        offsets = record.offsets[:1] if of_trigger else record.offsets
+        for first in await self.host.read(shard.workflow.name, shard.partition, offsets):
+            same = first.runid == event.runid if of_trigger else first.id == event.id
+            if same and first.type == event.type and not is_repeat(shard.workflow, first, event):
+                raise KeyReused(key=key)
 
     def _check_size(self, what: str, event: Event) -> None:
         check_size(what, event, self.host.max_record_bytes)

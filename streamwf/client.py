@@ -208,25 +208,38 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, Watch
         self._requested.append(new)
         return new
 
-    async def pause(self, run_id: str, reason: str = "") -> RunView:
-        """Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("pause", run_id, reason)
+    async def pause(
+        self, run_id: str, reason: str = "", *, if_version: int | None = None
+    ) -> RunView:
+        """if_version: only if the run has this version when it is done, as the log's order decides.
 
-    async def resume(self, run_id: str, reason: str = "") -> RunView:
-        """Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("resume", run_id, reason)
+        Raises RunNotFound, TransitionRefused, and VersionDiffers.
+        """
+        return await self._gateway.steer("pause", run_id, reason, if_version)
 
-    async def cancel(self, run_id: str, reason: str = "") -> RunView:
-        """Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("cancel", run_id, reason)
+    async def resume(
+        self, run_id: str, reason: str = "", *, if_version: int | None = None
+    ) -> RunView:
+        """As `pause`. Raises RunNotFound, TransitionRefused, and VersionDiffers."""
+        return await self._gateway.steer("resume", run_id, reason, if_version)
 
-    async def retry(self, run_id: str, reason: str = "") -> RunView:
-        """Try at once what waits because of errors. Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("retry", run_id, reason)
+    async def cancel(
+        self, run_id: str, reason: str = "", *, if_version: int | None = None
+    ) -> RunView:
+        """As `pause`. Raises RunNotFound, TransitionRefused, and VersionDiffers."""
+        return await self._gateway.steer("cancel", run_id, reason, if_version)
 
-    async def delete_data(self, run_id: str, reason: str = "") -> RunView:
-        """Delete what a run that has ended carries. Raises RunNotFound and TransitionRefused."""
-        return await self._gateway.steer("delete-data", run_id, reason)
+    async def retry(
+        self, run_id: str, reason: str = "", *, if_version: int | None = None
+    ) -> RunView:
+        """Try at once what waits because of errors. Otherwise as `pause`."""
+        return await self._gateway.steer("retry", run_id, reason, if_version)
+
+    async def delete_data(
+        self, run_id: str, reason: str = "", *, if_version: int | None = None
+    ) -> RunView:
+        """Delete what a run that has ended carries. Otherwise as `pause`."""
+        return await self._gateway.steer("delete-data", run_id, reason, if_version)
 
     async def find(self, query: Query | None = None) -> Page:
         """A page of runs. Raises WorkflowNotFound and InvalidQuery."""

@@ -66,6 +66,16 @@ class TransitionRefused(RequestRefused):
     """Can't {action} run {run_id}: it is {state}."""
 
 
+class VersionDiffers(RequestRefused):
+    """Can't {action} run {run_id} as of version {expected}: it is at version {version}. Look at
+    what it has become, and ask again with that version."""
+
+
+class KeyReused(RequestRefused):
+    """Key {key!r} came with another request before, and that one counts. Give each request a key
+    of its own, and the same key only to its repeats."""
+
+
 class NotWaiting(RequestRefused):
     """Run {run_id} does not wait for callback {name!r}: it is {state} at {status}."""
 

@@ -88,6 +88,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     forgetat: of a request to retain a run that has ended, when it leaves the tables.
     traceparent: the span that it comes of, as W3C writes it.
     by: of a request, who has asked for it; empty if it is not known.
+    ifversion: of a request to a run, the version that the run must have for it to count.
     unheard: of a request, that nobody waits to hear what became of it: if it is refused, it goes to
         the dead letters.
     """
@@ -128,6 +129,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     unheard: bool = False
     traceparent: str = ""
     by: str = ""
+    ifversion: int | None = None
     data: msgspec.Raw | UnsetType = UNSET
     data_base64: str = ""
 
@@ -157,6 +159,7 @@ class _ShortForm(msgspec.Struct, kw_only=True):
     reason: str = ""
     forwarded: bool = False
     traceparent: str = ""
+    ifversion: int | None = None
     data: msgspec.Raw | UnsetType = UNSET
     data_base64: str = ""
 
@@ -305,6 +308,7 @@ def _complete(
         reason=short.reason,
         forwarded=short.forwarded,
         traceparent=short.traceparent,
+        ifversion=short.ifversion,
         data=short.data,
         data_base64=short.data_base64,
     )

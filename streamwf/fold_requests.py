@@ -55,6 +55,8 @@ def requested(record: Record, event: Event) -> Changed:
     """The record after a request; the verdict if it is refused."""
     if event.id in record.requests:
         return Verdict.DUPLICATE
+    if event.ifversion is not None and event.ifversion != record.version:
+        return Verdict.OTHER_VERSION
     return _REQUESTED[event.type](record, event)
 
 

@@ -42,7 +42,9 @@ class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, WatchGateway, Pr
 
     async def latest(self, name: str, foreign_id: str) -> RunView: ...
 
-    async def steer(self, action: Action, run_id: str, reason: str) -> RunView: ...
+    async def steer(
+        self, action: Action, run_id: str, reason: str, if_version: int | None = None
+    ) -> RunView: ...
 
     async def get(self, run_id: str) -> RunView: ...
 
@@ -101,8 +103,10 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching)
     async def latest(self, name: str, foreign_id: str) -> RunView:
         return await self._operations.latest(name, foreign_id)
 
-    async def steer(self, action: Action, run_id: str, reason: str) -> RunView:
-        return await self._operations.steer(action, run_id, reason)
+    async def steer(
+        self, action: Action, run_id: str, reason: str, if_version: int | None = None
+    ) -> RunView:
+        return await self._operations.steer(action, run_id, reason, if_version=if_version)
 
     async def get(self, run_id: str) -> RunView:
         return await self._operations.get(run_id)

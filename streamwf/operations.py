@@ -13,6 +13,7 @@ from .errors import (
     ForeignIdNotFound,
     RunInProgress,
     TransitionRefused,
+    VersionDiffers,
     VersionNotFound,
 )
 from .events import derived_id, object_of
@@ -76,18 +77,24 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
 
     # ---- forking
 
-    async def fork(self, run_id: str, asked: Fork) -> str:
+    async def fork(self, run_id: str, asked: Fork, if_version: int | None = None) -> str:
         """Start a new run from what a run was at a version; return its id.
 
         It is accepted when this returns, unless its foreign id's shard is not here.
+        if_version: only if the run has this version when its events are read. What is taken of it
+        does not change any more, whatever it becomes.
 
         Raises RunNotFound, VersionNotFound, TransitionRefused if its data was deleted,
-        TerminalStart, UnknownStatus, InvalidObject, RunInProgress, InvalidForeignId and
-        DeadlineExceeded.
+        VersionDiffers, TerminalStart, UnknownStatus, InvalidObject, RunInProgress, KeyReused,
+        InvalidForeignId and DeadlineExceeded.
         """
         shard, record = self._find(run_id)
         if record.state in DELETED:
             raise TransitionRefused(action="fork", run_id=run_id, state=record.state)
+        if if_version not in (None, record.version):
+            raise VersionDiffers(
+                action="fork", run_id=run_id, expected=if_version, version=record.version
+            )
         name = shard.workflow.name
         status, data = await self._as_of(shard, record, asked.version)
         shard.workflow.load(data)
@@ -113,6 +120,7 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
         answer = await self._submit(here, event, record.trace)
         if answer.verdict is Verdict.RUN_IN_PROGRESS and answer.record is not None:
             raise RunInProgress(foreign_id=foreign_id, run_id=answer.record.run_id)
+        await self._check_repeat(here, answer, event, asked.key)
         return event.runid
 
     async def _as_of(self, shard: Shard, record: Record, version: int) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from . import events
 from .callback_views import CallbackRequest, payload_json
 from .declared import Callback
 from .definition import Workflow
-from .errors import InvalidForeignId, InvalidQuery, RecordTooLarge, UnknownCallback
+from .errors import InvalidForeignId, InvalidObject, InvalidQuery, RecordTooLarge, UnknownCallback
 from .events import Event, check_foreign_id, encode_event, keyed_id
 from .views import Trigger
 
@@ -200,6 +200,36 @@ def check_payload(workflow: AnyWorkflow, name: str, data: bytes) -> None:
 def payload_of(event: Event) -> bytes:
     """What a callback brings, in JSON or as bytes."""
     return base64.b64decode(event.data_base64) if event.data is UNSET else bytes(event.data)
+
+
+def is_repeat(workflow: AnyWorkflow, first: Event, event: Event) -> bool:
+    """Whether a request asks for what another of its key has asked for before."""
+    if _asks(workflow, first) != _asks(workflow, event):
+        return False
+    before = _carried(workflow, first)
+    # What nobody can open any more is null.
+    return before is None or before == _carried(workflow, event)
+
+
+def _asks(workflow: AnyWorkflow, event: Event) -> tuple[object, ...]:
+    if event.type == events.CALLBACK:
+        # From a mailbox it comes with more.
+        return (event.call,)
+    status = event.status or workflow.start_name
+    return status, event.startat, event.reason, event.origin
+
+
+def _carried(workflow: AnyWorkflow, event: Event) -> Any:
+    """What a request carries, however it is written."""
+    if event.data is UNSET:
+        return event.data_base64
+    try:
+        carried = from_json(bytes(event.data))
+        if event.type == events.TRIGGER and carried is not None:
+            return workflow.dump_checked(carried)
+    except (ValueError, InvalidObject):
+        return bytes(event.data)
+    return carried
 
 
 def check_size(what: str, event: Event, limit: int) -> None:

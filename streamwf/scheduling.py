@@ -180,8 +180,9 @@ class Scheduling(Changing):
     ) -> ScheduleView:
         """Pause, resume or delete a schedule. key: makes a repeat harmless.
 
-        Raises WorkflowNotFound, NotReady, ScheduleNotFound, ScheduleRefused, RecordTooLarge,
-        DeadlineExceeded, and ScheduleDeclared if one is to be deleted that is declared in code.
+        Raises WorkflowNotFound, NotReady, ScheduleNotFound, ScheduleRefused, KeyReused,
+        RecordTooLarge, DeadlineExceeded, and ScheduleDeclared if one is to be deleted
+        that is declared in code.
         """
         if action == "delete" and schedule in self.workflow(name).schedules:
             raise ScheduleDeclared(workflow=name, name=schedule, action="Remove")
@@ -203,6 +204,7 @@ class Scheduling(Changing):
         answer = await self._submit(shard, event)
         if answer.record is None:
             raise ScheduleNotFound(workflow=name, name=schedule)
+        await self._check_repeat(shard, answer, event, key)
         if answer.verdict is Verdict.STATE_FORBIDS:
             raise ScheduleRefused(action=action, name=schedule, state=answer.record.state)
         return self._schedule_told(shard, answer.record)

@@ -14,6 +14,7 @@ class Verdict(StrEnum):
     NO_SUCH_RUN = "no_such_run"
     STALE = "stale"
     STATE_FORBIDS = "state_forbids"
+    OTHER_VERSION = "other_version"
     FULL = "full"
     HANDED_ON = "handed_on"
 

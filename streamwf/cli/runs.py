@@ -226,11 +226,18 @@ def _write_history(found: History) -> None:
 def _steering(action: Action, help: str) -> click.Command:
     @run
     @click.option("--reason", default="", help="Kept on the run.")
+    @click.option(
+        "--if-version",
+        type=click.IntRange(1),
+        help="Only if the run is still at this version, as `show` tells it.",
+    )
     @options.as_json(RunView)
     @options.url
-    def steer(run: str, reason: str, as_json: bool, at: Endpoint) -> None:
+    def steer(
+        run: str, reason: str, if_version: int | None, as_json: bool, at: Endpoint
+    ) -> None:
         async def question(gateway: HttpGateway) -> RunView:
-            return await gateway.steer(action, await id_of(gateway, run), reason)
+            return await gateway.steer(action, await id_of(gateway, run), reason, if_version)
 
         found = ask(at, question)
         if as_json:

@@ -51,7 +51,7 @@ async def test_a_repeat_with_the_same_key_counts_once() -> None:
         )
         assert told[0].outcome == "moved"
         assert {each.outcome for each in told} <= {"moved", "duplicate"}
-        again = await app.client.callback(workflow, "remark", "twice", run_id=run_id, key="k")
+        again = await app.client.callback(workflow, "remark", "once", run_id=run_id, key="k")
         assert again.outcome == "duplicate"
         assert again.run is not None
         assert again.run.run_id == run_id

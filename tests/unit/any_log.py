@@ -263,7 +263,12 @@ def an_event(model: Model, choices: Choices) -> Event:
         parent=choices.of("", "", f"{WORKFLOW}/run-p/p") if kind == TRIGGER else "",
         origin=choices.of("a", "b") if inner == CORRELATION else "",
         **_answers(kind, named, choices),
+        ifversion=_wanted(named, choices) if kind in REQUESTS else None,
     )
+
+
+def _wanted(run: Record | None, choices: Choices) -> int | None:
+    return choices.of(None, None, None, None if run is None else run.version, 1)
 
 
 def _apt(inner: str, latest: Record | None) -> list[str]:

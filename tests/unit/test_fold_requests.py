@@ -44,6 +44,18 @@ from tests.unit.folding import CHILD_1, accepted, ended, refused, same_but
 AT_WORK = (State.INITIATED, State.RUNNING)
 
 
+# ---- versions
+
+
+@pytest.mark.parametrize("kind", [PAUSE, CANCEL])
+def test_a_request_may_be_for_one_version_only(kind: str) -> None:
+    run = record()
+    for other in (-1, 0, run.version - 1, run.version + 1):
+        assert refused(run, asked(kind, ifversion=other)) is Verdict.OTHER_VERSION
+    after = accepted(run, asked(kind, ifversion=run.version))
+    assert refused(after, asked(kind, ifversion=run.version)) is Verdict.DUPLICATE
+
+
 # ---- callbacks
 
 

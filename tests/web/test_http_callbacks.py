@@ -164,7 +164,7 @@ async def test_a_fork(worker: Worker, client: Client) -> None:
         await client.fork(run_id, 1)
     assert running_already.value.run_id == run_id
     new = await client.fork(run_id, 2, foreign_id="o-2", reason="once more", key="k")
-    assert await client.fork(run_id, 2, foreign_id="o-2", key="k") == new
+    assert await client.fork(run_id, 2, foreign_id="o-2", reason="once more", key="k") == new
     run = await client.get(orders, new)
     assert (run.foreign_id, run.status, run.origin) == ("o-2", Status.PICKED, f"{run_id}@2")
     with pytest.raises(VersionNotFound) as missing:
