@@ -119,6 +119,17 @@ def test_a_run_that_is_stuck_says_what_to_type_next(
     assert cli(*resume.removesuffix(LET_IT).split()[1:]).exit_code == 0
 
 
+def test_a_run_is_steered_as_of_a_version(over_http: Cli, run_of: Any) -> None:
+    run_id = run_of("p-1", waits=True)
+    over_http("runs", "await", run_id)
+    version = read(over_http, "show", run_id)["version"]
+    stale = over_http("runs", "cancel", run_id, "--if-version", str(version - 1))
+    assert (stale.exit_code, stale.stdout) == (1, "")
+    assert f"it is at version {version}" in stale.stderr
+    done = read(over_http, "cancel", run_id, "--if-version", str(version))
+    assert (done["state"], done["version"]) == ("CANCELLED", version + 1)
+
+
 def test_the_history_tells_each_move_and_why(over_http: Cli, run_of: Any) -> None:
     run_id = run_of("p-1", fails=True)
     over_http("runs", "await", run_id, "--timeout", "0.5")
