@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from pydantic import ConfigDict
 
 from streamwf import errors
 from streamwf.errors import StreamwfError
+from streamwf.views import View
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -58,6 +60,20 @@ _CLASSES: dict[str, type[StreamwfError]] = {
 }
 
 
+class Problem(View):
+    """What was wrong, as RFC 9457 has it.
+
+    type: names the error; about:blank if the status says enough. Its fields are members, too.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 def problem(status: int, title: str, detail: str, **members: Any) -> dict[str, Any]:
     """The members of a problem that HTTP's own status says enough about."""
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
@@ -65,7 +81,12 @@ def problem(status: int, title: str, detail: str, **members: Any) -> dict[str, A
 
 def status_of(error: StreamwfError) -> int | None:
     """The HTTP status of an error; None if it is not one that a caller should see."""
-    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), None)
+    return status_of_class(type(error))
+
+
+def status_of_class(kind: type[StreamwfError]) -> int | None:
+    """The HTTP status of errors of a class; None if a caller should not see them."""
+    return next((_STATUS[base] for base in kind.__mro__ if base in _STATUS), None)
 
 
 def problem_of(error: StreamwfError, status: int) -> dict[str, Any]:
@@ -103,3 +124,8 @@ def told(body: bytes) -> StreamwfError | None:
 
 def _title(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+
+
+def known() -> frozenset[type[StreamwfError]]:
+    """The classes of errors that have a status."""
+    return frozenset(_STATUS)

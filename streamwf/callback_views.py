@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError, to_json
 
 from .errors import InvalidPayload
-from .views import ErrorView, Request, RunView, View
+from .views import ErrorView, ForeignId, Request, RunView, View
 
 #: Seconds that a callback may wait: a year.
 LONGEST_WAIT = 366 * 86_400.0
@@ -26,7 +26,7 @@ class CallbackRequest(Request):
     """
 
     name: str = ""
-    foreign_id: str | None = None
+    foreign_id: ForeignId | None = None
     run_id: str | None = None
     correlation: str | None = None
     payload: Any = None

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from .errors import InvalidQuery
@@ -287,6 +287,10 @@ class Workflows(Share):
     workflows: list[WorkflowView]
 
 
+#: What it has to be is judged where it is known what is wrong with it.
+ForeignId = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": MAX_FOREIGN_ID})]
+
+
 class Trigger(Request):
     """A request to start a run.
 
@@ -294,7 +298,7 @@ class Trigger(Request):
     key: makes a repeat harmless: the same key leads to the same run.
     """
 
-    foreign_id: str
+    foreign_id: ForeignId
     object: Any = None
     status: str | None = None
     start_at: datetime | None = None
@@ -312,6 +316,16 @@ _Text = Annotated[str, Field(max_length=MAX_VALUE)]
 _Texts = Annotated[list[_Text], Field(max_length=MAX_VALUES)]
 
 
+def _as_written(value: object) -> object:
+    """As ISO 8601 writes it. pydantic would take a number for seconds since 1970."""
+    if isinstance(value, str) and not value.lstrip("+-")[4:5] == "-":
+        raise ValueError("it is an instant like 2026-11-28T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+
+
 class Filter(Request):
     """Which runs. Several values of one field are alternatives; all fields have to fit.
 
@@ -326,12 +340,12 @@ class Filter(Request):
     workflow: str | None = None
     status: _Texts = []
     state: Annotated[list[State], Field(max_length=MAX_VALUES)] = []
-    foreign_id: str | None = None
+    foreign_id: ForeignId | None = None
     prefix: Annotated[str, Field(max_length=MAX_FOREIGN_ID)] | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    updated_after: AwareDatetime | None = None
-    updated_before: AwareDatetime | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    updated_after: Moment | None = None
+    updated_before: Moment | None = None
     search: Annotated[dict[_Text, _Texts], Field(max_length=MAX_VALUES)] = {}
 
     def filter(self) -> "Filter":
@@ -367,7 +381,7 @@ class Fork(Request):
     """
 
     version: int
-    foreign_id: str | None = None
+    foreign_id: ForeignId | None = None
     reason: str = ""
     key: str | None = None
 

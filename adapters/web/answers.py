@@ -8,6 +8,8 @@ from aiohttp import hdrs, web
 
 from streamwf.adapters.problems import CONTENT_TYPE, problem, problem_of, status_of
 from streamwf.adapters.tracing import received
+from streamwf.adapters.web.connection import Connection
+from streamwf.adapters.web.tags import tag_of, unchanged
 from streamwf.errors import StreamwfError
 from streamwf.ports import Logger
 from streamwf.views import View
@@ -50,7 +52,13 @@ def json_response(
         if isinstance(content, View)
         else msgspec.json.encode(content)
     )
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    told = tag_of(content, body) if isinstance(content, View) else {}
+    return web.Response(
+        body=body,
+        status=status,
+        headers={**told, **(headers or {})},
+        content_type="application/json",
+    )
 
 
 def location(run_id: str) -> dict[str, str]:
@@ -70,6 +78,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every failure with a problem. What is nobody's fault but ours is only logged."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.asked()
     try:
         return await handler(request)
     except StreamwfError as error:
@@ -81,6 +91,15 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(request, error)
     except Exception as error:
         return _internal(request, error)
+
+
+@web.middleware
+async def tagged(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What whoever asks has already is not sent again."""
+    response = await handler(request)
+    if unchanged(request, response):
+        return web.Response(status=304, headers={hdrs.ETAG: response.headers[hdrs.ETAG]})
+    return response
 
 
 @web.middleware

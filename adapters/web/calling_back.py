@@ -2,13 +2,16 @@
 
 from uuid import uuid4
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from streamwf.adapters.web.answers import json_response
+from streamwf.adapters.web.declared import asked as asked_for
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import forwarded
-from streamwf.adapters.web.reading import read_asked
+from streamwf.adapters.web.tags import read_wanted
 from streamwf.callback_views import CallbackRequest, CallbackView, Correlated
+from streamwf.errors import InvalidQuery
+from streamwf.events import check_foreign_id
 from streamwf.operations import Operations
 
 
@@ -16,13 +19,16 @@ class CallbackViews:
     def __init__(self, operations: Operations, elsewhere: Elsewhere) -> None:
         self._operations = operations
         self._elsewhere = elsewhere
-        self._limit = operations.host.max_record_bytes
 
     async def callback(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self._operations.workflow(name)
-        asked = await read_asked(request, CallbackRequest, self._limit)
-        if asked.foreign_id is None:
+        if read_wanted(request) is not None and asked_for(request, CallbackRequest).run_id is None:
+            raise InvalidQuery(hdrs.IF_MATCH, "a version is that of a run: say its run_id")
+        asked = asked_for(request, CallbackRequest)
+        if asked.foreign_id is not None:
+            check_foreign_id(asked.foreign_id)
+        else:
             located = await self._located(request, name, asked)
             if located.status != 200 or forwarded(request):
                 return located
@@ -36,8 +42,11 @@ class CallbackViews:
         )
 
     async def _call(self, request: web.Request, name: str, asked: CallbackRequest) -> web.Response:
+        wanted, run_id = read_wanted(request), asked.run_id
+
         async def here() -> web.Response:
-            return json_response(await self._operations.callback(name, asked))
+            version = wanted and wanted.of("call back", run_id or "")
+            return json_response(await self._operations.callback(name, asked, version))
 
         return await self._elsewhere.of_owner(
             request,

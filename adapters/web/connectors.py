@@ -6,19 +6,19 @@ from uuid import uuid4
 from aiohttp import web
 
 from streamwf.adapters.web.answers import json_response
+from streamwf.adapters.web.declared import asked
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import Question, forwarded
-from streamwf.adapters.web.reading import read_steering
 from streamwf.connector_views import ConnectorAction, Connectors, ConnectorView, joined
 from streamwf.errors import NotReady
 from streamwf.operations import Operations
+from streamwf.views import Steering
 
 
 class ConnectorViews:
     def __init__(self, operations: Operations, elsewhere: Elsewhere) -> None:
         self._operations = operations
         self._elsewhere = elsewhere
-        self._limit = operations.host.max_record_bytes
 
     async def all(self, request: web.Request) -> web.Response:
         own = await self._operations.connectors(request.match_info["name"])
@@ -29,7 +29,7 @@ class ConnectorViews:
     async def steer(self, request: web.Request) -> web.Response:
         name, connector = request.match_info["name"], request.match_info["connector"]
         action = cast("ConnectorAction", request.match_info["action"])
-        steering = await read_steering(request, self._limit)
+        steering = asked(request, Steering)
         # With a key it counts once, even if a shard moves while it is under way.
         keyed = steering.model_copy(update={"key": steering.key or uuid4().hex})
         own = await self._operations.steer_connector(

@@ -6,13 +6,13 @@ from contextlib import aclosing
 
 from aiohttp import hdrs, web
 
-from streamwf.adapters.sse import CONTENT_TYPE, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, written
+from streamwf.adapters.sse import CONTENT_TYPE, LAST_EVENT_ID, written
+from streamwf.adapters.web.declared import asked as asked_for
 from streamwf.adapters.web.elsewhere_events import ElsewhereEvents
 from streamwf.adapters.web.forwarding import Forwarder, forwarded
-from streamwf.adapters.web.reading import read_watched
 from streamwf.broadcast import Inbox, nothing
 from streamwf.errors import NotReady, ReadsTooSlowly, TooManyWatchers
-from streamwf.moves import Dropped, Told, read_place
+from streamwf.moves import Dropped, Told, Watched, read_place
 from streamwf.operations import Operations
 from streamwf.watching import Watch
 
@@ -29,6 +29,12 @@ _HEADERS = {
 }
 
 
+class EventParameters(Watched):
+    """last_event_id: of the last event that came, to go on after it; as the header of that name."""
+
+    last_event_id: str | None = None
+
+
 class EventViews:
     """Tells moves to those who watch, up to a number of them. patience: seconds."""
 
@@ -43,8 +49,8 @@ class EventViews:
         self._stopping = False
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        asked = read_watched(request)
-        place = request.headers.get(LAST_EVENT_ID) or request.query.get(LAST_EVENT_ID_PARAMETER)
+        asked = asked_for(request, EventParameters)
+        place = request.headers.get(LAST_EVENT_ID) or asked.last_event_id
         positions = read_place(place) if place else {}
         among = forwarded(request)
         watch = Watch(self._host, asked, positions, among=among)

@@ -50,6 +50,7 @@ _NOT_ASKED = _HOP_BY_HOP | {
 }
 _RELAYED: tuple[str, ...] = (
     hdrs.CONTENT_TYPE,
+    hdrs.ETAG,
     hdrs.LOCATION,
     hdrs.RETRY_AFTER,
     hdrs.WWW_AUTHENTICATE,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import uuid4
 
 from aiohttp import hdrs, web
@@ -9,15 +10,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streamwf.adapters.web.answers import json_response, location, not_ready
+from streamwf.adapters.web.declared import asked
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.merging import summed
-from streamwf.adapters.web.reading import (
-    read_asked,
-    read_await,
-    read_steering,
-    read_trigger,
-    read_wait,
-)
+from streamwf.adapters.web.reading import AwaitParameters, TriggerParameters
+from streamwf.adapters.web.tags import read_wanted
 from streamwf.errors import DeadlineExceeded, NotReady
 from streamwf.events import check_foreign_id
 from streamwf.operations import Operations
@@ -29,12 +26,19 @@ from streamwf.views import (
     RunView,
     Steering,
     Trigger,
+    View,
     Workflows,
     WorkflowView,
 )
 
 #: Seconds that a request may wait for a run; who wants to wait longer asks again.
 LONGEST_AWAIT = 30.0
+
+
+class Health(View):
+    """How a process is, in a word."""
+
+    status: str
 
 
 class ProcessViews:
@@ -45,11 +49,11 @@ class ProcessViews:
         self._registry = registry
 
     async def healthz(self, request: web.Request) -> web.Response:
-        return json_response({"status": "alive"})
+        return json_response(Health(status="alive"))
 
     async def readyz(self, request: web.Request) -> web.Response:
         reason = self._ready()
-        return json_response({"status": "ready"}) if reason is None else not_ready(reason)
+        return json_response(Health(status="ready")) if reason is None else not_ready(reason)
 
     async def metrics(self, request: web.Request) -> web.Response:
         # OpenMetrics for who asks for it, with exemplars: Prometheus's older format has none.
@@ -90,15 +94,14 @@ class RunViews:
     def __init__(self, operations: Operations, elsewhere: Elsewhere) -> None:
         self._operations = operations
         self._elsewhere = elsewhere
-        self._limit = operations.host.max_record_bytes
         self._waiting: set[asyncio.Timeout] = set()
 
     async def trigger(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self._operations.workflow(name)
-        wait = read_wait(request)
-        trigger = await read_trigger(request, self._limit)
-        if not wait:
+        trigger = asked(request, Trigger)
+        check_foreign_id(trigger.foreign_id)
+        if asked(request, TriggerParameters).wait == "false":
             # Whoever owns the foreign id, the log takes it from here.
             return _requested(await self._operations.append_trigger(name, trigger))
         return await self._elsewhere.of_owner(
@@ -119,37 +122,56 @@ class RunViews:
         return json_response(run, 201, location(run.run_id))
 
     async def latest(self, request: web.Request) -> web.Response:
-        """What is asked of the latest run of a foreign id: to be shown, steered or waited for."""
-        name, foreign_id = request.match_info["name"], request.match_info["foreign_id"]
-        asked, body = request.match_info.get("asked"), b""
-        self._operations.workflow(name)
-        check_foreign_id(foreign_id)
-        status, timeout = read_await(request, LONGEST_AWAIT) if asked == "await" else (None, 0.0)
-        steering = Steering()
-        if asked not in (None, "await"):
-            steering = await read_steering(request, self._limit)
-            steering = steering.model_copy(update={"key": steering.key or uuid4().hex})
-            body = steering.model_dump_json().encode()
+        """The latest run of a foreign id."""
+        name, foreign_id = self._named(request)
+
+        async def here() -> web.Response:
+            return json_response(await self._operations.latest(name, foreign_id))
+
+        return await self._elsewhere.of_owner(request, name, foreign_id, here)
+
+    async def await_latest(self, request: web.Request) -> web.Response:
+        name, foreign_id = self._named(request)
+        status, timeout = _awaited(request)
 
         async def here() -> web.Response:
             run = await self._operations.latest(name, foreign_id)
-            if asked == "await":
-                run = await self._operations.await_(run.run_id, status, timeout)
-            elif asked is not None:
-                run = await self._operations.steer(asked, run.run_id, steering.reason, steering.key)
-            return json_response(run)
+            return json_response(await self._operations.await_(run.run_id, status, timeout))
 
-        waits = max(timeout, self._operations.patience)
-        answer = self._elsewhere.of_owner(request, name, foreign_id, here, waits, body)
+        answer = self._elsewhere.of_owner(request, name, foreign_id, here, timeout)
         return await self._until_stopped(foreign_id, answer)
 
+    async def steer_latest(self, request: web.Request) -> web.Response:
+        name, foreign_id = self._named(request)
+        action, keyed = request.match_info["asked"], _keyed(asked(request, Steering))
+        wanted = read_wanted(request)
+
+        async def here() -> web.Response:
+            run = await self._operations.latest(name, foreign_id)
+            version = wanted and wanted.of(action, run.run_id, run.version)
+            return json_response(
+                await self._operations.steer(action, run.run_id, keyed.reason, keyed.key, version)
+            )
+
+        body, waits = keyed.model_dump_json().encode(), self._operations.patience
+        return await self._elsewhere.of_owner(request, name, foreign_id, here, waits, body)
+
+    def _named(self, request: web.Request) -> tuple[str, str]:
+        """Raises WorkflowNotFound and InvalidForeignId."""
+        name, foreign_id = request.match_info["name"], request.match_info["foreign_id"]
+        self._operations.workflow(name)
+        check_foreign_id(foreign_id)
+        return name, foreign_id
+
     async def fork(self, request: web.Request) -> web.Response:
-        run_id = request.match_info["run_id"]
-        asked = await read_asked(request, Fork, self._limit)
-        keyed = asked.model_copy(update={"key": asked.key or uuid4().hex})
+        run_id, wanted = request.match_info["run_id"], read_wanted(request)
+        keyed = _keyed(asked(request, Fork))
+        if keyed.foreign_id is not None:
+            check_foreign_id(keyed.foreign_id)
 
         async def here() -> Requested:
-            return Requested(run_id=await self._operations.fork(run_id, keyed))
+            version = wanted and wanted.of("fork", run_id)
+            return Requested(run_id=await self._operations.fork(run_id, keyed, version))
 
         return await self._elsewhere.of_run(
             request,
@@ -177,12 +199,11 @@ class RunViews:
 
     async def steer(self, request: web.Request) -> web.Response:
         run_id, action = request.match_info["run_id"], request.match_info["action"]
-        steering = await read_steering(request, self._limit)
-        # With a key it counts once, even if the run's shard moves while it is under way.
-        keyed = steering.model_copy(update={"key": steering.key or uuid4().hex})
+        keyed, wanted = _keyed(asked(request, Steering)), read_wanted(request)
 
         async def here() -> RunView:
-            return await self._operations.steer(action, run_id, keyed.reason, keyed.key)
+            version = wanted and wanted.of(action, run_id)
+            return await self._operations.steer(action, run_id, keyed.reason, keyed.key, version)
 
         return await self._elsewhere.of_run(
             request,
@@ -194,7 +215,7 @@ class RunViews:
 
     async def await_(self, request: web.Request) -> web.Response:
         run_id = request.match_info["run_id"]
-        status, timeout = read_await(request, LONGEST_AWAIT)
+        status, timeout = _awaited(request)
 
         async def here() -> RunView:
             return await self._operations.await_(run_id, status, timeout)
@@ -218,6 +239,21 @@ class RunViews:
         """End the long polls, so that a stop need not wait for them."""
         for waiting in self._waiting:
             waiting.reschedule(0)
+
+
+KeyedT = TypeVar("KeyedT", Steering, Fork)
+
+
+def _keyed(request: KeyedT) -> KeyedT:
+    """With a key it counts once, even if the run's shard moves while it is under way."""
+    return request.model_copy(update={"key": request.key or uuid4().hex})
+
+
+def _awaited(request: web.Request) -> tuple[str | None, float]:
+    """The status to wait for, None for the end, and how many seconds."""
+    given = asked(request, AwaitParameters)
+    timeout = LONGEST_AWAIT if given.timeout is None else min(given.timeout, LONGEST_AWAIT)
+    return given.status or None, timeout
 
 
 def _requested(run_id: str) -> web.Response:

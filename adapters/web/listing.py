@@ -8,16 +8,16 @@ from yarl import URL
 
 from streamwf.access import needing
 from streamwf.adapters.web.answers import json_response
+from streamwf.adapters.web.declared import asked as asked_for
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import Question
 from streamwf.adapters.web.merging import merged_page
 from streamwf.adapters.web.needs import role_of_action
-from streamwf.adapters.web.reading import read_bulk, read_filter, read_query
 from streamwf.bulk import steer_all
 from streamwf.errors import NotReady
 from streamwf.lists import selections
 from streamwf.operations import Operations
-from streamwf.views import BulkSteering, Count, Page, Query, RunView, Steering
+from streamwf.views import BulkSteering, Count, Filter, Page, Query, RunView, Steering
 
 RUNS = "/api/v1/runs"
 
@@ -26,13 +26,12 @@ class ListViews:
     def __init__(self, operations: Operations, elsewhere: Elsewhere) -> None:
         self._operations = operations
         self._elsewhere = elsewhere
-        self._limit = operations.host.max_record_bytes
 
     async def find(self, request: web.Request) -> web.Response:
-        return json_response(await self._page(request, read_query(request)))
+        return json_response(await self._page(request, asked_for(request, Query)))
 
     async def count(self, request: web.Request) -> web.Response:
-        asked = read_filter(request)
+        asked = asked_for(request, Filter)
         selections(asked, self._operations.workflows)
 
         async def here() -> Count:
@@ -43,7 +42,7 @@ class ListViews:
         return json_response(Count(count=total, missing=missing))
 
     async def bulk(self, request: web.Request) -> web.Response:
-        asked = await read_bulk(request, self._limit)
+        asked = asked_for(request, BulkSteering)
         # With a key each counts once, even if its shard moves while it is under way.
         asked = asked.model_copy(update={"key": asked.key or uuid4().hex})
         with needing(role_of_action(asked.action)):

@@ -33,7 +33,7 @@ _CONNECTOR_ACTIONS: dict[ConnectorAction, Role] = dict.fromkeys(
 _LETTER_ACTIONS: dict[LetterAction, Role] = {"retry": Role.OPERATOR, "drop": Role.ADMIN}
 
 #: What anybody may ask.
-PUBLIC = frozenset({"/healthz", "/readyz"})
+PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 
 #: What tells of every workflow at once, so that it takes the role for every workflow.
 OF_EVERY = frozenset({"/metrics"})

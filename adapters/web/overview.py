@@ -3,10 +3,10 @@
 from aiohttp import web
 
 from streamwf.adapters.web.answers import json_response
+from streamwf.adapters.web.declared import asked
 from streamwf.adapters.web.elsewhere import Elsewhere
-from streamwf.adapters.web.reading import read_window
 from streamwf.operations import Operations
-from streamwf.overview import Overview, merged, overview_of
+from streamwf.overview import Overview, Window, merged, overview_of
 
 
 class OverviewViews:
@@ -17,6 +17,6 @@ class OverviewViews:
         self._elsewhere = elsewhere
 
     async def overview(self, request: web.Request) -> web.Response:
-        own = overview_of(self._host, read_window(request).window)
+        own = overview_of(self._host, asked(request, Window).window)
         shares, missing = await self._elsewhere.shares(request, Overview)
         return json_response(merged([own, *shares], missing))

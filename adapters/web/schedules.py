@@ -6,8 +6,8 @@ from typing import cast
 from aiohttp import web
 
 from streamwf.adapters.web.answers import json_response
+from streamwf.adapters.web.declared import asked
 from streamwf.adapters.web.elsewhere import Elsewhere
-from streamwf.adapters.web.reading import read_body, read_steering
 from streamwf.operations import Operations
 from streamwf.schedule_views import (
     BackfillRequest,
@@ -15,14 +15,13 @@ from streamwf.schedule_views import (
     ScheduleRequest,
     Schedules,
 )
-from streamwf.views import View
+from streamwf.views import Steering, View
 
 
 class ScheduleViews:
     def __init__(self, operations: Operations, elsewhere: Elsewhere) -> None:
         self._operations = operations
         self._elsewhere = elsewhere
-        self._limit = operations.host.max_record_bytes
 
     async def all(self, request: web.Request) -> web.Response:
         found = self._operations.schedules(request.match_info["name"]).schedules
@@ -46,15 +45,15 @@ class ScheduleViews:
 
     async def put(self, request: web.Request) -> web.Response:
         name, schedule = self._named(request)
-        asked = await read_body(request, ScheduleRequest, self._limit)
+        wanted = asked(request, ScheduleRequest)
         return await self._of_owner(
-            request, lambda: self._operations.schedule(name, schedule, asked)
+            request, lambda: self._operations.schedule(name, schedule, wanted)
         )
 
     async def steer(self, request: web.Request) -> web.Response:
         name, schedule = self._named(request)
         action = cast("ScheduleAction", request.match_info["action"])
-        steering = await read_steering(request, self._limit)
+        steering = asked(request, Steering)
         return await self._of_owner(
             request,
             lambda: self._operations.steer_schedule(
@@ -64,9 +63,9 @@ class ScheduleViews:
 
     async def backfill(self, request: web.Request) -> web.Response:
         name, schedule = self._named(request)
-        asked = await read_body(request, BackfillRequest, self._limit)
+        wanted = asked(request, BackfillRequest)
         return await self._of_owner(
-            request, lambda: self._operations.backfill(name, schedule, asked)
+            request, lambda: self._operations.backfill(name, schedule, wanted)
         )
 
     def _named(self, request: web.Request) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """Serving the web application."""
 
+import asyncio
 import ipaddress
 import os
 import socket
 
 from aiohttp import web
 
+from streamwf.adapters.web.connection import Connection
 from streamwf.adapters.web.tls import NO_TLS, Tls
 from streamwf.errors import CannotListen
 
@@ -16,13 +18,17 @@ GRACE = 5.0
 class Server:
     """A web server that runs. url: where this machine reaches it."""
 
-    def __init__(self, runner: web.AppRunner, host: str, secure: bool) -> None:
+    def __init__(
+        self, runner: web.AppRunner, listener: asyncio.Server, host: str, secure: bool
+    ) -> None:
         self._runner = runner
-        self.port: int = runner.addresses[0][1]
+        self._listener = listener
+        self.port: int = listener.sockets[0].getsockname()[1]
         self.url = url_of(host, self.port, secure)
 
     async def stop(self) -> None:
         """Take no more requests, and let those in progress end."""
+        self._listener.close()
         await self._runner.cleanup()
 
 
@@ -33,12 +39,16 @@ async def serve(application: web.Application, host: str, port: int, tls: Tls = N
     """
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=GRACE)
     await runner.setup()
+    server, loop = runner.server, asyncio.get_running_loop()
+    assert server is not None, "it was set up"
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls.server).start()
+        listener = await loop.create_server(
+            lambda: Connection(server, loop=loop), host, port, ssl=tls.server
+        )
     except (OSError, OverflowError) as error:
         await runner.cleanup()
         raise CannotListen(host=host, port=port, cause=_cause(error)) from error
-    return Server(runner, host, tls.server is not None)
+    return Server(runner, listener, host, tls.server is not None)
 
 
 def _cause(error: Exception) -> str:

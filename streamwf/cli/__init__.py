@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "log",
     "project": "project",
     "graph": "graph",
+    "openapi": "openapi",
     "token": "token",
     "bench": "bench",
     "completion": "completion",

@@ -233,9 +233,7 @@ def _steering(action: Action, help: str) -> click.Command:
     )
     @options.as_json(RunView)
     @options.url
-    def steer(
-        run: str, reason: str, if_version: int | None, as_json: bool, at: Endpoint
-    ) -> None:
+    def steer(run: str, reason: str, if_version: int | None, as_json: bool, at: Endpoint) -> None:
         async def question(gateway: HttpGateway) -> RunView:
             return await gateway.steer(action, await id_of(gateway, run), reason, if_version)
 

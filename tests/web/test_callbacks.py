@@ -116,7 +116,7 @@ async def test_what_nobody_waits_for(pair: Pair) -> None:
         assert (reply.json["name"], reply.json["value"]) == ("b-decide", "nobody")
     await ask(pair.a, foreign_id="b-1")
     assert problem(await ask(pair.a, run_id=run_id)) == (409, "NotWaiting")
-    assert problem(await pair.a.post("/api/v1/workflows/nope/callbacks", {})) == (
+    assert problem(await pair.a.post("/api/v1/workflows/nope/callbacks", {"foreign_id": "o"})) == (
         404,
         "WorkflowNotFound",
     )

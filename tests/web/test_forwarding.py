@@ -248,10 +248,10 @@ async def test_steering_has_a_key_so_that_any_owner_counts_it_once(pair: Pair, m
     seen = []
     steer = pair.a.operations.steer
 
-    async def moves(action: str, run_id: str, reason: str, key: str) -> None:
+    async def moves(action: str, run_id: str, reason: str, key: str, version: None) -> None:
         """The log has the request, and then the shard moves before anybody is answered."""
         seen.append((reason, key))
-        await steer(action, run_id, reason, key)
+        await steer(action, run_id, reason, key, version)
         raise NotReady(what="the shard")
 
     monkeypatch.setattr(pair.a.operations, "steer", moves)
