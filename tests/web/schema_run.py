@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -19,13 +20,15 @@ async def made_up_requests(url: str, examples: int, *options: str) -> None:
         *("--checks", "all", "--seed", SEED, "--max-examples", str(examples)),
         *("--request-timeout", "40", "--no-color", "--generation-database", "none", *options),
     ]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        told, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    # It leaves its notes where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            told, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     assert process.returncode == 0, told.decode()
