@@ -52,6 +52,8 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
             start=workflow.start_name,
             statuses=statuses,
             terminal=[status for status in statuses if workflow.terminal(status)],
+            moves=workflow.graph.moves,
+            search=list(workflow.search),
             counts=counts(total),
             mermaid=workflow.mermaid(),
             held={status: HeldView(**told._asdict()) for status, told in held.items()},

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import from_json
 
 from .errors import InvalidQuery
-from .events import MAX_FOREIGN_ID, Event, object_of
+from .events import MAX_FOREIGN_ID, Event, object_of, trace_id_of
 from .record import Failure, Record, State
 
 MAX_PAGE = 1_000
@@ -116,6 +116,7 @@ class RunView(View):
     parent: the run that started it, as `workflow/run id/foreign id`. origin: the run that it was
         forked from, as `run id@version`.
     held_until: when another run is tried at its step, which is held for all; then it may go on.
+    trace_id: the trace that it is in; empty if nobody traces it.
     """
 
     workflow: str
@@ -140,6 +141,7 @@ class RunView(View):
     children: list[ChildView] = []
     parent: str = ""
     origin: str = ""
+    trace_id: str = ""
 
 
 class EventView(View):
@@ -236,6 +238,8 @@ class Requested(View):
 class WorkflowView(Share):
     """A workflow.
 
+    moves: the statuses that may follow each status that something follows.
+    search: the fields of the object that runs are searched by.
     counts: how many runs there are, by status and state.
     held: the steps that are held for all runs, by status.
     """
@@ -244,6 +248,8 @@ class WorkflowView(Share):
     start: str
     statuses: list[str]
     terminal: list[str]
+    moves: dict[str, list[str]] = {}
+    search: list[str] = []
     counts: dict[str, dict[str, int]]
     mermaid: str
     held: dict[str, HeldView] = {}
@@ -450,6 +456,7 @@ def run_view(
         ],
         parent=record.parent,
         origin=record.origin,
+        trace_id=trace_id_of(record.trace.parent) if record.trace else "",
     )
 
 

@@ -20,6 +20,7 @@ from streamwf.adapters.web.letters import LetterViews
 from streamwf.adapters.web.listing import ListViews
 from streamwf.adapters.web.openapi import document
 from streamwf.adapters.web.overview import OverviewViews
+from streamwf.adapters.web.page import add_page
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.operations import Operations
@@ -72,6 +73,7 @@ def application(
     app.add_routes(operation.route(operations.host.max_record_bytes) for operation in declared)
     app[DOCUMENT] = msgspec.json.encode(document(declared))
     app.router.add_get("/openapi.json", openapi)
+    add_page(app)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
     app.on_shutdown.append(events.stop_telling)

@@ -1,0 +1,73 @@
+"""The page: static files, which ask the API for all that they show.
+
+They are read once, when an application is made: whatever a request names, no path leads to a disk.
+"""
+
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+_FILES = Path(__file__).parent / "static"
+
+_INDEX = "index.html"
+
+#: Only what this worker serves, and nothing that is written into the document itself.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".LICENSE": "text/plain"}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    type: str
+    etag: str
+
+
+def add_page(app: web.Application) -> None:
+    """Serve the page at `/`, and its files below `/page/`."""
+    app.router.add_get("/", _index)
+    app.router.add_get("/page/{file:.+}", _file)
+
+
+async def _index(request: web.Request) -> web.Response:
+    return _answer(request, _files()[_INDEX])
+
+
+async def _file(request: web.Request) -> web.Response:
+    found = _files().get(request.match_info["file"])
+    if found is None:
+        raise web.HTTPNotFound
+    return _answer(request, found)
+
+
+def _answer(request: web.Request, file: _File) -> web.Response:
+    # Asked for at each visit, so that a page is never older than its worker; sent once.
+    headers = {hdrs.CACHE_CONTROL: "no-cache", "Content-Security-Policy": POLICY}
+    known = [etag.value for etag in request.if_none_match or ()]
+    if file.etag in known:
+        response = web.Response(status=304, headers=headers)
+    else:
+        response = web.Response(body=file.body, headers=headers, content_type=file.type)
+        response.charset = "utf-8"
+    response.etag = file.etag
+    return response
+
+
+@cache
+def _files() -> dict[str, _File]:
+    paths = [path for path in sorted(_FILES.rglob("*")) if path.is_file()]
+    return {path.relative_to(_FILES).as_posix(): _read(path) for path in paths}
+
+
+def _read(path: Path) -> _File:
+    body = path.read_bytes()
+    kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+    return _File(body, kind or "application/octet-stream", hashlib.sha256(body).hexdigest()[:20])

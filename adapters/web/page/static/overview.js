@@ -1,0 +1,122 @@
+// The overview: how everything is, and what wants a person.
+import { ask, path } from "./api.js";
+import { html, useMemo } from "./core.js";
+import { label, number, plural, rate, short, span, sum } from "./format.js";
+import { useLive } from "./live.js";
+import { rates, sampled } from "./metrics.js";
+import { Ago, Empty, Failed, Head, LIVE, Loaded, Missing, Panel, Said, Spark, State, STATES } from "./parts.js";
+import { to } from "./router.js";
+
+export function Overview({ workflows }) {
+  const counted = useLive("metrics", sampled, { every: 2_000 });
+  const roles = useLive("roles", (signal) => ask(path("roles"), { signal }), { every: 3_000 });
+  const stuck = useLive("stuck", (signal) => ask(path("runs"), {
+    signal, query: "state=PAUSED&order=-updated&limit=8",
+  }), { every: 3_000 });
+  return html`<${Head} title="Overview" />
+    <${Loaded} of=${workflows}>${({ workflows: flows, missing }) => html`
+      <${Missing} workers=${missing} />
+      <${Totals} flows=${flows} counted=${counted.data} />
+      <${Stuck} flows=${flows} stuck=${stuck} />
+      <${Flows} flows=${flows} counted=${counted.data} />`}<//>
+    <${Workers} roles=${roles} />`;
+}
+
+function Totals({ flows, counted }) {
+  const all = (states) => flows.reduce((total, flow) => total + sum(flow.counts, states), 0);
+  const events = useMemo(() => rates(counted?.history ?? [], "events"), [counted]);
+  const errors = useMemo(() => rates(counted?.history ?? [], "errors"), [counted]);
+  const lag = Math.max(0, ...[...(counted?.now ?? [])].map(([, of]) => of.lag));
+  return html`<section class="tiles" aria-label="Totals">
+    ${["RUNNING", "PAUSED", "INITIATED", "COMPLETED"].map((state) => html`
+      <a class="tile plain ${state === "PAUSED" && all(["PAUSED"]) ? "warn" : ""}" href=${to(["runs"], { state })}>
+        <span>${label(state)}</span><strong>${short(all([state]))}</strong></a>`)}
+    <${Rate} name="Events per second" values=${events} />
+    <${Rate} name="Errors per second" values=${errors} bad=${errors.some((n) => n > 0)} />
+    <div class="tile ${lag > 10 ? "warn" : ""}"><span>Lag</span>
+      <strong>${counted ? span(lag * 1_000) : "–"}</strong></div>
+  </section>`;
+}
+
+const Rate = ({ name, values, bad }) => html`<div class="tile wide">
+  <span>${name}</span><strong>${values.length ? rate(values.at(-1)) : "–"}</strong>
+  <div class="graph"><${Spark} values=${values} bad=${bad}
+    label=${`${name} at this worker since the page was opened, now ${rate(values.at(-1) ?? 0)}`} /></div></div>`;
+
+function Stuck({ flows, stuck }) {
+  const held = flows.flatMap((flow) => Object.entries(flow.held).map(([status, told]) => ({ flow, status, told })));
+  const paused = flows.reduce((total, flow) => total + sum(flow.counts, ["PAUSED"]), 0);
+  const runs = stuck.data?.runs ?? [];
+  if (!paused && !held.length && !runs.length) return html`<${Failed} error=${stuck.error} />`;
+  const all = html`<a class="btn small" href=${to(["runs"], { state: "PAUSED", order: "-updated" })}>
+    All ${number(paused)} paused</a>`;
+  return html`<${Panel} title="Waits for a person" end=${paused > 0 && all} flush class="attention">
+    <${Failed} error=${stuck.error} />
+    <ul class="stuck">
+      ${held.map(({ flow, status, told }) => html`<li>
+        <span class="badge bad">Held</span>
+        <a href=${to(["workflow", flow.name])}><strong><${Said}>${flow.name}<//> at ${label(status)}</strong></a>
+        <span class="why">${plural(told.failures, "failure")} in a row: <${Said}>${told.reason}<//></span>
+        <span class="dim"><${Ago} at=${told.until} /></span></li>`)}
+      ${runs.map((run) => html`<li key=${run.run_id}>
+        <${State} state=${run.state} />
+        <a href=${to(["run", run.run_id])}><strong><${Said}>${run.foreign_id}<//></strong></a>
+        <span class="dim"><${Said}>${run.workflow}<//> at ${label(run.status)}</span>
+        <span class="why"><${Said}>${reasonOf(run)}<//></span>
+        <span class="dim"><${Ago} at=${run.updated_at} /></span></li>`)}
+    </ul><//>`;
+}
+
+export const reasonOf = ({ error, reason }) =>
+  error ? `${error.type}: ${error.message}` : reason || "no reason given";
+
+function Flows({ flows, counted }) {
+  if (!flows.length) return html`<${Empty} title="No workflows">This worker has none.<//>`;
+  const shown = STATES.filter((state) => flows.some((flow) => sum(flow.counts, [state])) || LIVE.includes(state));
+  return html`<${Panel} title="Workflows" flush><div class="scroll" tabindex="0" role="group" aria-label="Workflows">
+    <table class="grid"><thead><tr><th scope="col">Workflow</th>
+      ${shown.map((state) => html`<th scope="col" class="num">${label(state)}</th>`)}
+      <th scope="col" class="num">Events/s</th><th scope="col" class="num">Errors</th><th scope="col" class="num">Lag</th>
+      <th scope="col" class="trend">Throughput</th></tr></thead>
+    <tbody>${flows.map((flow) => html`<${FlowRow} key=${flow.name} flow=${flow} shown=${shown} counted=${counted} />`)}</tbody>
+    </table></div><//>`;
+}
+
+function FlowRow({ flow, shown, counted }) {
+  const of = counted?.now.get(flow.name), events = rates(counted?.history ?? [], "events", flow.name);
+  return html`<tr><td><a class="cell" href=${to(["workflow", flow.name])}><${Said}>${flow.name}<//></a></td>
+    ${shown.map((state) => {
+      const count = sum(flow.counts, [state]);
+      return html`<td class="num ${count ? "" : "zero"} ${state === "PAUSED" && count ? "amber" : ""}">
+        <a href=${to(["runs"], { workflow: flow.name, state })}>${number(count)}</a></td>`;
+    })}
+    <td class="num">${events.length ? rate(events.at(-1)) : "–"}</td>
+    <td class="num ${of?.errors ? "red" : "zero"}">${of ? number(of.errors) : "–"}</td>
+    <td class="num">${of ? span(of.lag * 1_000) : "–"}</td>
+    <td class="trend"><${Spark} values=${events} label=${`Events per second of ${flow.name}`} /></td></tr>`;
+}
+
+function Workers({ roles }) {
+  return html`<${Panel} title="Workers" flush><${Loaded} of=${roles}>${({ roles: held, missing }) => html`
+    <${Missing} workers=${missing} />
+    <div class="scroll" tabindex="0" role="group" aria-label="Workers"><table class="grid"><thead><tr>
+      <th scope="col">Worker</th><th scope="col">Workflows</th><th scope="col" class="num">Shards</th>
+      <th scope="col" class="num">Roles active</th><th scope="col" class="num">Idle</th><th scope="col" class="num">Stopped</th>
+      <th scope="col" class="num">Running</th><th scope="col" class="num">Waiting</th></tr></thead>
+    <tbody>${[...grouped(held)].map(([worker, of]) => html`<tr key=${worker}>
+      <td class="mono">${worker || html`<span title=${location.host}>this worker</span>`}</td>
+      <td><${Said}>${[...new Set(of.map((role) => role.workflow))].join(", ")}<//></td>
+      <td class="num">${new Set(of.map((role) => `${role.workflow}/${role.shard}`)).size}</td>
+      ${["active", "idle", "stopped"].map((health) => html`<td class="num">
+        ${number(of.filter((role) => role.health === health).length)}</td>`)}
+      <td class="num">${number(total(of, "running"))}</td><td class="num">${number(total(of, "waiting"))}</td></tr>`)}
+    </tbody></table></div>`}<//><//>`;
+}
+
+const total = (roles, name) => roles.reduce((n, role) => n + role[name], 0);
+
+function grouped(roles) {
+  const workers = new Map();
+  for (const role of roles) workers.set(role.worker, [...(workers.get(role.worker) ?? []), role]);
+  return workers;
+}

@@ -1,0 +1,54 @@
+"""A real Chromium, one for the session; a worker and a window for each test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.page.site import Site, serving
+
+#: Nothing that it would fetch by itself, and no sandbox, which containers can't give.
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+#: What a browser says of answers that are errors; the page shows them.
+ANSWERED = "Failed to load resource"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("STREAMWF_TEST_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        pytest.fail("The tests of the page need Chromium (Debian: apt-get install chromium).")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window. Whatever its console calls an error fails the test, as what is blocked does."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    opened, errors = context.new_page(), list[str]()
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error" and ANSWERED not in message.text:
+            errors.append(message.text)
+
+    opened.on("console", heard)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    context.close()
+    assert errors == []
