@@ -1,4 +1,4 @@
-"""A real Chromium, one for the session; a worker and a window for each test."""
+"""A real Chromium, one for each module; a worker and a window for each test."""
 
 import os
 import shutil
@@ -19,7 +19,8 @@ FLAGS = [
 ANSWERED = "Failed to load resource"
 
 
-@pytest.fixture(scope="session")
+# Not longer than that: while it is driven, no test of another module can run a loop of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = os.environ.get("STREAMWF_TEST_CHROMIUM") or shutil.which("chromium")
     if path is None:
@@ -50,5 +51,6 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.on("console", heard)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
+    opened.unroute_all(behavior="ignoreErrors")
     context.close()
     assert errors == []

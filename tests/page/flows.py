@@ -10,7 +10,6 @@ from streamwf import Fatal, Pause, Retry, Run, Skip, Workflow
 from streamwf.declared import StepResult
 from streamwf.pacing import Breaker
 
-
 HOURLY = Retry(initial=timedelta(hours=1), maximum=timedelta(hours=2), jitter=0)
 
 

@@ -14,6 +14,7 @@ from streamwf.embedded import EmbeddedHost
 from streamwf.gateway import LocalGateway
 from streamwf.operations import Operations
 from streamwf.views import Filter, Trigger
+from streamwf.web import mount
 from tests.page.flows import orders, reports
 
 Result = TypeVar("Result")
@@ -22,10 +23,10 @@ PATIENCE = 60.0
 
 
 class Site:
-    """A worker of the shop. add: what else its application serves."""
+    """A worker of the shop. prefix: where its page is mounted, if it has an application around."""
 
-    def __init__(self, add: Callable[[web.Application], None] = lambda app: None) -> None:
-        self._add = add
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="site", daemon=True)
         self.host: EmbeddedHost
@@ -47,8 +48,11 @@ class Site:
         self.host = EmbeddedHost(orders(), reports())
         await self.host.start()
         self.client = Client(LocalGateway(Operations(self.host)))
-        app = application(Operations(self.host), NoPeers(), lambda: None)
-        self._add(app)
+        if self._prefix:
+            app = web.Application()
+            mount(app, self.host, prefix=self._prefix)
+        else:
+            app = application(Operations(self.host), NoPeers(), lambda: None)
         self.server = await serve(app, "127.0.0.1", 0)
 
     def stop(self) -> None:
@@ -97,8 +101,8 @@ class Site:
 
 
 @contextmanager
-def serving(add: Callable[[web.Application], None] = lambda app: None) -> Iterator[Site]:
-    site = Site(add)
+def serving(prefix: str = "") -> Iterator[Site]:
+    site = Site(prefix)
     site.start()
     try:
         yield site

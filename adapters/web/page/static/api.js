@@ -68,7 +68,7 @@ export async function text(where) {
 async function answerOf(where, { method = "GET", body, etag, signal, query }) {
   const url = urlOf(where);
   if (query) url.search = query;
-  const patience = AbortSignal.timeout(PATIENCE);
+  const patience = AbortSignal.timeout(PATIENCE), signed = signedIn();
   const options = {
     method,
     headers: headers({
@@ -89,7 +89,7 @@ async function answerOf(where, { method = "GET", body, etag, signal, query }) {
     lost();
     throw new Problem(0, "No answer", "The worker does not answer.");
   }
-  if (response.status === 401) wanted(await jsonOf(response.clone()));
+  if (response.status === 401) wanted(await jsonOf(response.clone()), signed);
   return response;
 }
 
@@ -106,10 +106,11 @@ function problemOf(status, statusText, told) {
   return new Problem(status, title, told?.detail || "", told ?? {});
 }
 
-function wanted(told) {
-  const had = signedIn();
+/** signed: whether there was a token, which is of no use then. */
+function wanted(told, signed) {
+  if (session.get().wanted) return;
   sessionStorage.removeItem(TOKEN);
-  session.set({ wanted: true, why: had ? told?.detail || "The token was not accepted." : "" });
+  session.set({ wanted: true, why: signed ? told?.detail || "The token was not accepted." : "" });
 }
 
 /** Say that the worker is gone, and look until it is back. */

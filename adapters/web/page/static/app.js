@@ -114,9 +114,6 @@ function App() {
   const [help, setHelp] = useState(false);
   const known = useLive("workflows", (signal) => ask(path("workflows"), { signal }), { every: 5_000 });
   useKeys({ help: () => setHelp(true), turn });
-  useEffect(() => {
-    if (at.parts.length) document.getElementById("title")?.focus();
-  }, [at.parts.join("/")]);
   if (wanted) return html`<${SignIn} why=${why} />`;
   return html`<div class="frame">
     <a class="skip" href="#title" onClick=${(event) => (event.preventDefault(), document.getElementById("title")?.focus())}>Skip to content</a>

@@ -6,11 +6,12 @@ import { to } from "./router.js";
 import { Graph, layout } from "./vendor/dagre.js";
 
 const WIDTH = 158, HEIGHT = 58, MARGIN = 14;
+const SMALLEST = 0.72; // how far it is drawn smaller before it is scrolled
 const LETTER = 7.2; // px, of a label, at most
 
 function placed(flow, across) {
   const graph = new Graph();
-  graph.setGraph({ rankdir: across ? "LR" : "TB", nodesep: 26, ranksep: across ? 58 : 40, marginx: MARGIN, marginy: MARGIN });
+  graph.setGraph({ rankdir: across ? "LR" : "TB", nodesep: 26, ranksep: across ? 46 : 36, marginx: MARGIN, marginy: MARGIN });
   graph.setDefaultEdgeLabel(() => ({}));
   const width = Math.max(WIDTH, ...flow.statuses.map((status) => Math.min(label(status).length * LETTER + 28, 300)));
   const index = new Map(flow.statuses.map((status, n) => [status, `s${n}`]));
@@ -47,7 +48,7 @@ export function Diagram({ flow, statuses }) {
   const drawn = useMemo(() => placed(flow, across()), [shape]);
   const by = new Map(statuses.map((of) => [of.status, of]));
   return html`<div class="diagram scroll" tabindex="0" role="group" aria-label=${`Diagram of ${flow.name}; the table below says the same`}>
-    <svg width=${drawn.width} height=${drawn.height} viewBox=${`0 0 ${drawn.width} ${drawn.height}`}>
+    <svg style=${{ minWidth: `${Math.round(drawn.width * SMALLEST)}px`, maxWidth: `${drawn.width}px` }} viewBox=${`0 0 ${drawn.width} ${drawn.height}`}>
       <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
         <path d="M0 0.8L7 4L0 7.2z" class="head" /></marker></defs>
       ${drawn.edges.map((edge) => html`<path class="move" d=${curve(edge.points)} marker-end="url(#arrow)" />`)}
@@ -63,8 +64,8 @@ function Node({ flow, node, of }) {
     of.held && "held", of.errors && plural(of.errors, "error"), of.slow && "slow",
   ].filter(Boolean).join(", ");
   const note = of.held ? "held" : of.errors ? plural(of.errors, "error") : of.slow ? `takes ${span(of.mean * 1_000)}` : "";
-  return html`<a href=${to(["runs"], { workflow: flow.name, status: of.status })} aria-label=${spoken}
-      class="node ${kind} ${of.terminal ? "terminal" : ""}">
+  const kinds = ["node", kind, of.terminal && "terminal"].filter(Boolean).join(" ");
+  return html`<a href=${to(["runs"], { workflow: flow.name, status: of.status })} aria-label=${spoken} class=${kinds}>
     <g transform=${`translate(${node.x - node.width / 2} ${node.y - node.height / 2})`}>
       <rect width=${node.width} height=${node.height} rx="9" />
       ${of.start && html`<circle cx="0" cy=${node.height / 2} r="4" class="start" />`}

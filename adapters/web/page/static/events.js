@@ -27,7 +27,7 @@ async function run(query, on, signal) {
         headers: headers({ Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) }),
         signal, cache: "no-store",
       });
-      if ([404, 405, 501].includes(response.status)) served = false;
+      if ([404, 405, 422, 501].includes(response.status)) served = false;
       if (response.ok && /event-stream/.test(response.headers.get("Content-Type") ?? "")) {
         on.open?.();
         for await (const { id, data } of parsed(response.body)) {

@@ -55,9 +55,10 @@ function Stuck({ flows, stuck }) {
     <ul class="stuck">
       ${held.map(({ flow, status, told }) => html`<li>
         <span class="badge bad">Held</span>
-        <a href=${to(["workflow", flow.name])}><strong><${Said}>${flow.name}<//> at ${label(status)}</strong></a>
+        <a href=${to(["workflow", flow.name])}><strong><${Said}>${flow.name}<//></strong></a>
+        <span class="dim">at ${label(status)}</span>
         <span class="why">${plural(told.failures, "failure")} in a row: <${Said}>${told.reason}<//></span>
-        <span class="dim"><${Ago} at=${told.until} /></span></li>`)}
+        <span class="dim">tried <${Ago} at=${told.until} /></span></li>`)}
       ${runs.map((run) => html`<li key=${run.run_id}>
         <${State} state=${run.state} />
         <a href=${to(["run", run.run_id])}><strong><${Said}>${run.foreign_id}<//></strong></a>

@@ -2,6 +2,7 @@
 import { gone, link } from "./api.js";
 import { announce, clock, html, store, useEffect, useId, useRef, useState, useStore } from "./core.js";
 import { instant, label, relative } from "./format.js";
+import { arrived } from "./router.js";
 
 const SHAPES = {
   INITIATED: "M6 2.2a3.8 3.8 0 1 0 0 7.6a3.8 3.8 0 1 0 0-7.6",
@@ -61,6 +62,8 @@ export const Missing = ({ workers }) => workers?.length > 0 && html`
     <span>No answer came from ${workers.join(", ")}: what they own is missing.</span></div>`;
 
 export function Head({ title, crumbs = [], children, badge }) {
+  const heading = useRef();
+  useEffect(() => arrived() && heading.current.focus(), []);
   useEffect(() => {
     document.title = `${title} · streamwf`;
     announce(title);
@@ -68,7 +71,7 @@ export function Head({ title, crumbs = [], children, badge }) {
   return html`<header>
     ${crumbs.length > 0 && html`<nav aria-label="Path" class="crumbs"><ol class="crumbs">
       ${crumbs.map(([name, href]) => html`<li><a href=${href}><${Said}>${name}<//></a></li>`)}</ol></nav>`}
-    <h1 tabindex="-1" id="title"><${Said}>${title}<//></h1>${badge}
+    <h1 tabindex="-1" id="title" ref=${heading}><${Said}>${title}<//></h1>${badge}
     <div class="end">${children}</div>
   </header>`;
 }

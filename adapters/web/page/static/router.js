@@ -16,7 +16,20 @@ function decoded(part) {
 }
 
 export const route = store(read());
-addEventListener("hashchange", () => route.set(read()));
+addEventListener("hashchange", () => {
+  const next = read();
+  arriving ||= next.parts.join("/") !== route.get().parts.join("/");
+  route.set(next);
+});
+
+let arriving = false;
+
+/** Whether another view was gone to, whose heading is to have the focus; once. */
+export function arrived() {
+  const first = arriving;
+  arriving = false;
+  return first;
+}
 
 /** The address of a view. query: names and values, or lists of values; empty ones are left out. */
 export function to(parts, query = {}) {

@@ -19,10 +19,8 @@ export function Run({ at }) {
     return found;
   }, { events: `run_id=${encodeURIComponent(id)}`, every });
   return html`<${Loaded} of=${run} absent="No such run">${(told) => html`<${Shown} run=${told} live=${run} />`}<//>
-    ${!run.data && html`<${Plain} title="Run" />`}`;
+    ${run.error && !run.data && html`<${Head} title="Run" />`}`;
 }
-
-const Plain = ({ title }) => html`<h1 class="spoken" id="title" tabindex="-1">${title}</h1>`;
 
 function Shown({ run, live }) {
   const [asked, setAsked] = useState(null); // an action, or {fork: version}

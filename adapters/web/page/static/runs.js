@@ -160,6 +160,7 @@ function Heading({ column, order, query }) {
 function Row({ run, at, columns, on, toggle }) {
   return html`<tr class="run ${on ? "on" : ""}" aria-rowindex=${at + 2}>
     <td class="check"><input type="checkbox" checked=${on} aria-label=${`Select ${run.foreign_id}`} onChange=${() => toggle(run.run_id)} /></td>
-    <td class="id clip"><a class="cell" data-row=${run.run_id} href=${to(["run", run.run_id])}><${Said}>${run.foreign_id}<//></a></td>
+    <td class="id clip"><a class="cell" data-row=${run.run_id} href=${to(["run", run.run_id])}><${Said}>${run.foreign_id}<//></a>
+      <small class="under">${label(run.status)}</small></td>
     ${columns.slice(1).map((column) => html`<td key=${column.name} class="${column.class} clip">${column.of(run)}</td>`)}</tr>`;
 }
