@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka test test-quick lint types bench features docs clean
+.PHONY: help demo demo-kafka test test-quick lint types bench features docs screenshots vendor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ features: $(READY) ## Run the acceptance suite on every host and write down its 
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	$(BIN)/python -m docs.generate
+
+screenshots: $(READY) ## Take the pictures of the page anew
+	$(BIN)/python -m tests.page.screenshots
+
+vendor: $(READY) ## Fetch the libraries of the page by npm, and write down what they are
+	$(BIN)/python scripts/vendor.py
 
 clean: ## Delete the virtual environment and what builds and tools left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,8 +1,8 @@
 """Fetch the libraries of the page by npm, at the versions that are named here: `make vendor`.
 
-Each file is kept beside the page as its package ships it, but for the names that it imports by, which
-a browser can't look up, and the link to a source map that isn't here. `vendor.json` says what is
-there; a test compares it with the files.
+Each file is kept beside the page as its package ships it, but for the names that it imports by,
+which a browser can't look up, and the link to a source map that isn't here. `vendor.json` says what
+is there; a test compares it with the files.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from typing import Any
 
 VENDOR = Path(__file__).parents[1] / "adapters" / "web" / "page" / "static" / "vendor"
 
-#: Of each package: its version, its license's file, and the files that are taken, by their names here.
+#: Of each package: its version, its license's file, and the files that are taken, by their names
+#: here.
 PACKAGES: dict[str, tuple[str, str, dict[str, str]]] = {
     "preact": (
         "11.2.0",

@@ -19,16 +19,22 @@ FLAGS = [
 ANSWERED = "Failed to load resource"
 
 
-# Not longer than that: while it is driven, no test of another module can run a loop of its own.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
+    """Where Chromium is: what STREAMWF_TEST_CHROMIUM says, or as Debian has it."""
     path = os.environ.get("STREAMWF_TEST_CHROMIUM") or shutil.which("chromium")
     if path is None:
         pytest.fail("The tests of the page need Chromium (Debian: apt-get install chromium).")
+    return path
+
+
+# Not longer than that: while it is driven, no test of another module can run a loop of its own.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture

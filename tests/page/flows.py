@@ -1,4 +1,4 @@
-"""The workflows that the page is tested with: what a shop has, and each way in which a run can wait."""
+"""The workflows that the page is tested with, and each way in which a run can wait."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -56,4 +56,4 @@ def test_no_serious_finding(site: Site, browser: Browser, theme: str, width: int
     page.get_by_role("button", name="Resume").click()
     findings["dialog"] = found(page)
     context.close()
-    assert findings == dict.fromkeys([*views, "dialog"], [])
+    assert findings == {view: [] for view in [*views, "dialog"]}

@@ -1,4 +1,4 @@
-"""Pages that stay open: what changes is seen without a reload, and a worker may go and come back."""
+"""Pages that stay open: what changes is seen, and a worker may go and come back."""
 
 import os
 import signal
@@ -51,7 +51,8 @@ def test_events_are_heard_where_they_are_served(site: Site, page: Page) -> None:
         if (!String(url).includes('/api/v1/events')) return real(url, options);
         const body = new ReadableStream({ start(c) { window.tell = (text) =>
           c.enqueue(new TextEncoder().encode(text)); } });
-        return Promise.resolve(new Response(body, { headers: { 'Content-Type': 'text/event-stream' } }));
+        const headers = { 'Content-Type': 'text/event-stream' };
+        return Promise.resolve(new Response(body, { headers }));
       };
     """)
     page.goto(f"{site.url}/#/runs")

@@ -262,3 +262,29 @@ def test_light_and_dark(site: Site, page: Page) -> None:
     page.get_by_role("button", name="Dark").click()
     page.reload()
     expect(root).to_have_attribute("data-theme", "dark")
+
+
+def test_what_has_happened_lately(site: Site, page: Page) -> None:
+    buckets = [
+        {
+            "at": f"2026-11-28T12:0{n}:00Z",
+            "transitions": 10 * n,
+            "failures": n,
+            "started": 0,
+            "ended": 0,
+        }
+        for n in range(4)
+    ]
+    known = {"counts": {}, "held": {}, "shards": 4, "live": 3, "lag": 7, "buckets": buckets}
+    told = {
+        **{"at": "2026-11-28T12:03:00Z", "bucket": 10, "workers": [], "missing": []},
+        "workflows": [{"name": "orders", **known}, {"name": "reports", **known}],
+    }
+    page.route("**/api/v1/overview?**", lambda route: route.fulfill(json=told))
+    page.goto(site.url)
+    totals = page.get_by_role("region", name="Totals")
+    expect(totals).to_contain_text("Moves per second4.0")
+    expect(totals.get_by_role("img", name="Errors per second")).to_be_visible()
+    expect(totals).to_contain_text("Lag14 events")
+    row = page.get_by_role("region", name="Workflows").get_by_role("row").nth(1)
+    expect(row.get_by_role("cell", name="3 of 4")).to_be_visible()

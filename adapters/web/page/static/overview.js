@@ -1,14 +1,13 @@
 // The overview: how everything is, and what wants a person.
 import { ask, path } from "./api.js";
-import { html, useMemo } from "./core.js";
-import { label, number, plural, rate, short, span, sum } from "./format.js";
+import { html } from "./core.js";
+import { label, number, plural, rate, short, sum } from "./format.js";
 import { useLive } from "./live.js";
-import { rates, sampled } from "./metrics.js";
 import { Ago, Empty, Failed, Head, LIVE, Loaded, Missing, Panel, Said, Spark, State, STATES } from "./parts.js";
 import { to } from "./router.js";
 
 export function Overview({ workflows }) {
-  const counted = useLive("metrics", sampled, { every: 2_000 });
+  const lately = useLive("overview", (signal) => ask(path("overview"), { signal, query: `window=${WINDOW}` }), { every: 3_000 });
   const roles = useLive("roles", (signal) => ask(path("roles"), { signal }), { every: 3_000 });
   const stuck = useLive("stuck", (signal) => ask(path("runs"), {
     signal, query: "state=PAUSED&order=-updated&limit=8",
@@ -16,32 +15,44 @@ export function Overview({ workflows }) {
   return html`<${Head} title="Overview" />
     <${Loaded} of=${workflows}>${({ workflows: flows, missing }) => html`
       <${Missing} workers=${missing} />
-      <${Totals} flows=${flows} counted=${counted.data} />
+      <${Totals} flows=${flows} lately=${lately.data} />
       <${Stuck} flows=${flows} stuck=${stuck} />
-      <${Flows} flows=${flows} counted=${counted.data} />`}<//>
+      <${Flows} flows=${flows} lately=${lately.data} />`}<//>
     <${Workers} roles=${roles} />`;
 }
 
-function Totals({ flows, counted }) {
-  const all = (states) => flows.reduce((total, flow) => total + sum(flow.counts, states), 0);
-  const events = useMemo(() => rates(counted?.history ?? [], "events"), [counted]);
-  const errors = useMemo(() => rates(counted?.history ?? [], "errors"), [counted]);
-  const lag = Math.max(0, ...[...(counted?.now ?? [])].map(([, of]) => of.lag));
+const WINDOW = "10m";
+
+/** How often something happened in each of the last buckets, in all of some workflows. */
+function rates(lately, of, what) {
+  const buckets = of[0]?.buckets ?? [];
+  // The last one goes on, so it says too little yet.
+  return buckets.slice(0, -1).map((_, n) => of.reduce((total, { buckets: those }) => total + those[n][what], 0) / lately.bucket);
+}
+
+const total = (rows, name) => rows.reduce((n, row) => n + row[name], 0);
+
+function Totals({ flows, lately }) {
+  const all = (states) => flows.reduce((n, flow) => n + sum(flow.counts, states), 0);
   return html`<section class="tiles" aria-label="Totals">
     ${["RUNNING", "PAUSED", "INITIATED", "COMPLETED"].map((state) => html`
       <a class="tile plain ${state === "PAUSED" && all(["PAUSED"]) ? "warn" : ""}" href=${to(["runs"], { state })}>
         <span>${label(state)}</span><strong>${short(all([state]))}</strong></a>`)}
-    <${Rate} name="Events per second" values=${events} />
-    <${Rate} name="Errors per second" values=${errors} bad=${errors.some((n) => n > 0)} />
-    <div class="tile ${lag > 10 ? "warn" : ""}"><span>Lag</span>
-      <strong>${counted ? span(lag * 1_000) : "–"}</strong></div>
+    ${lately && html`<${Lately} lately=${lately} />`}
   </section>`;
 }
 
+function Lately({ lately }) {
+  const of = lately.workflows, moves = rates(lately, of, "transitions"), failures = rates(lately, of, "failures");
+  return html`<${Rate} name="Moves per second" values=${moves} />
+    <${Rate} name="Errors per second" values=${failures} bad=${failures.some((n) => n > 0)} />
+    <div class="tile"><span>Lag</span><strong>${short(total(of, "lag"))} <small>events</small></strong></div>`;
+}
+
 const Rate = ({ name, values, bad }) => html`<div class="tile wide">
-  <span>${name}</span><strong>${values.length ? rate(values.at(-1)) : "–"}</strong>
+  <span>${name}</span><strong>${rate(values.at(-1) ?? 0)}</strong>
   <div class="graph"><${Spark} values=${values} bad=${bad}
-    label=${`${name} at this worker since the page was opened, now ${rate(values.at(-1) ?? 0)}`} /></div></div>`;
+    label=${`${name} over the last ten minutes: now ${rate(values.at(-1) ?? 0)}, at most ${rate(Math.max(0, ...values))}`} /></div></div>`;
 
 function Stuck({ flows, stuck }) {
   const held = flows.flatMap((flow) => Object.entries(flow.held).map(([status, told]) => ({ flow, status, told })));
@@ -71,30 +82,36 @@ function Stuck({ flows, stuck }) {
 export const reasonOf = ({ error, reason }) =>
   error ? `${error.type}: ${error.message}` : reason || "no reason given";
 
-function Flows({ flows, counted }) {
+function Flows({ flows, lately }) {
   if (!flows.length) return html`<${Empty} title="No workflows">This worker has none.<//>`;
   const shown = STATES.filter((state) => flows.some((flow) => sum(flow.counts, [state])) || LIVE.includes(state));
   return html`<${Panel} title="Workflows" flush><div class="scroll" tabindex="0" role="group" aria-label="Workflows">
     <table class="grid"><thead><tr><th scope="col">Workflow</th>
       ${shown.map((state) => html`<th scope="col" class="num">${label(state)}</th>`)}
-      <th scope="col" class="num">Events/s</th><th scope="col" class="num">Errors</th><th scope="col" class="num">Lag</th>
-      <th scope="col" class="trend">Throughput</th></tr></thead>
-    <tbody>${flows.map((flow) => html`<${FlowRow} key=${flow.name} flow=${flow} shown=${shown} counted=${counted} />`)}</tbody>
+      ${lately && html`<th scope="col" class="num">Moves/s</th><th scope="col" class="trend">Last ten minutes</th>
+        <th scope="col" class="num">Errors in these</th><th scope="col" class="num">Lag</th><th scope="col" class="num">Shards</th>`}</tr></thead>
+    <tbody>${flows.map((flow) => html`<${FlowRow} key=${flow.name} flow=${flow} shown=${shown} lately=${lately} />`)}</tbody>
     </table></div><//>`;
 }
 
-function FlowRow({ flow, shown, counted }) {
-  const of = counted?.now.get(flow.name), events = rates(counted?.history ?? [], "events", flow.name);
+function FlowRow({ flow, shown, lately }) {
+  const of = lately?.workflows.find(({ name }) => name === flow.name);
   return html`<tr><td><a class="cell" href=${to(["workflow", flow.name])}><${Said}>${flow.name}<//></a></td>
     ${shown.map((state) => {
       const count = sum(flow.counts, [state]);
       return html`<td class="num ${count ? "" : "zero"} ${state === "PAUSED" && count ? "amber" : ""}">
         <a href=${to(["runs"], { workflow: flow.name, state })}>${number(count)}</a></td>`;
     })}
-    <td class="num">${events.length ? rate(events.at(-1)) : "–"}</td>
-    <td class="num ${of?.errors ? "red" : "zero"}">${of ? number(of.errors) : "–"}</td>
-    <td class="num">${of ? span(of.lag * 1_000) : "–"}</td>
-    <td class="trend"><${Spark} values=${events} label=${`Events per second of ${flow.name}`} /></td></tr>`;
+    ${of && html`<${Trend} of=${of} lately=${lately} />`}</tr>`;
+}
+
+function Trend({ of, lately }) {
+  const moves = rates(lately, [of], "transitions"), failures = total(of.buckets, "failures");
+  return html`<td class="num">${rate(moves.at(-1) ?? 0)}</td>
+    <td class="trend"><${Spark} values=${moves} label=${`Moves per second of ${of.name} over the last ten minutes`} /></td>
+    <td class="num ${failures ? "red" : "zero"}">${number(failures)}</td>
+    <td class="num ${of.lag ? "" : "zero"}">${number(of.lag)}</td>
+    <td class="num ${of.live < of.shards ? "amber" : ""}">${of.live < of.shards ? `${of.live} of ${of.shards}` : of.shards}</td>`;
 }
 
 function Workers({ roles }) {
@@ -113,8 +130,6 @@ function Workers({ roles }) {
       <td class="num">${number(total(of, "running"))}</td><td class="num">${number(total(of, "waiting"))}</td></tr>`)}
     </tbody></table></div>`}<//><//>`;
 }
-
-const total = (roles, name) => roles.reduce((n, role) => n + role[name], 0);
 
 function grouped(roles) {
   const workers = new Map();
