@@ -68,7 +68,7 @@ def main() -> None:
         views = [
             ("#/", "Waits for a person", "overview"),
             ("#/workflow/orders", "Runs by status", "workflow"),
-            ("#/runs?workflow=orders", "Completed", "runs"),
+            ("#/runs?workflow=orders&order=created", "Completed", "runs"),
             (f"#/run/{ids['fraud']}", "Traceback", "run"),
             ("#/letters", "it is no JSON", "letters"),
             ("#/schedules", "nightly", "schedules"),

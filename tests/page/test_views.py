@@ -277,7 +277,7 @@ def test_what_has_happened_lately(site: Site, page: Page) -> None:
     ]
     known = {"counts": {}, "held": {}, "shards": 4, "live": 3, "lag": 7, "buckets": buckets}
     told = {
-        **{"at": "2026-11-28T12:03:00Z", "bucket": 10, "workers": [], "missing": []},
+        "at": "2026-11-28T12:03:00Z", "bucket": 10, "workers": [], "missing": [],
         "workflows": [{"name": "orders", **known}, {"name": "reports", **known}],
     }
     page.route("**/api/v1/overview?**", lambda route: route.fulfill(json=told))
