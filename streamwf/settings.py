@@ -250,6 +250,11 @@ class Settings(BaseSettings, KafkaSecurity, WebAccess):
         default=False,
         description="whether the lines of a workflow that is debugged tell what its runs carry",
     )
+    trace_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://.*\{trace_id\}",
+        description="where the page leads to for a trace, like `http://jaeger:16686/trace/{trace_id}`",
+    )
 
 
 def load(flags: dict[str, Any] | None = None, code: Settings | None = None) -> Settings:

@@ -73,7 +73,7 @@ def application(
     app.add_routes(operation.route(operations.host.max_record_bytes) for operation in declared)
     app[DOCUMENT] = msgspec.json.encode(document(declared))
     app.router.add_get("/openapi.json", openapi)
-    add_page(app)
+    add_page(app, operations.host)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
     app.on_shutdown.append(events.stop_telling)

@@ -3,6 +3,7 @@
 import json
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.page.site import Site
@@ -277,7 +278,10 @@ def test_what_has_happened_lately(site: Site, page: Page) -> None:
     ]
     known = {"counts": {}, "held": {}, "shards": 4, "live": 3, "lag": 7, "buckets": buckets}
     told = {
-        "at": "2026-11-28T12:03:00Z", "bucket": 10, "workers": [], "missing": [],
+        "at": "2026-11-28T12:03:00Z",
+        "bucket": 10,
+        "workers": [],
+        "missing": [],
         "workflows": [{"name": "orders", **known}, {"name": "reports", **known}],
     }
     page.route("**/api/v1/overview?**", lambda route: route.fulfill(json=told))
@@ -288,3 +292,15 @@ def test_what_has_happened_lately(site: Site, page: Page) -> None:
     expect(totals).to_contain_text("Lag14 events")
     row = page.get_by_role("region", name="Workflows").get_by_role("row").nth(1)
     expect(row.get_by_role("cell", name="3 of 4")).to_be_visible()
+
+
+def test_the_link_to_a_trace(site: Site, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMWF_TRACE_URL", "https://traces.example/trace/{trace_id}?from=page")
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    asked = {"foreign_id": "o-1", "object": {"trouble": "gone"}}
+    page.request.post(f"{site.url}/api/v1/workflows/orders/runs", data=asked, headers=traced)
+    [run] = page.request.get(f"{site.url}/api/v1/runs").json()["runs"]
+    page.goto(f"{site.url}/#/run/{run['run_id']}")
+    link = page.get_by_role("link", name=trace_id)
+    expect(link).to_have_attribute("href", f"https://traces.example/trace/{trace_id}?from=page")

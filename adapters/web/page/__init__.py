@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from streamwf.looking import Host
+
 _FILES = Path(__file__).parent / "static"
 
 _INDEX = "index.html"
@@ -31,9 +33,14 @@ class _File:
     etag: str
 
 
-def add_page(app: web.Application) -> None:
-    """Serve the page at `/`, and its files below `/page/`."""
+def add_page(app: web.Application, host: Host) -> None:
+    """Serve the page at `/`, and its files below `/page/`, with what it has to know of settings."""
+
+    async def settings(request: web.Request) -> web.Response:
+        return web.json_response({"trace_url": host.settings.trace_url})
+
     app.router.add_get("/", _index)
+    app.router.add_get("/page/settings.json", settings)
     app.router.add_get("/page/{file:.+}", _file)
 
 

@@ -96,6 +96,18 @@ function Waits({ run }) {
       <span class="end"><${State} state=${child.state ?? "RUNNING"} /></span></li>`)}</ul><//>`;
 }
 
+/** Where a trace is looked at, if a setting says it; of the web alone, whoever has set it. */
+function traceAt(template, id) {
+  return /^https?:/.test(template ?? "") ? template.replaceAll("{trace_id}", encodeURIComponent(id)) : null;
+}
+
+function Trace({ id }) {
+  const settings = useLive("settings", (signal) => ask("page/settings.json", { signal }), { every: 600_000 });
+  const at = traceAt(settings.data?.trace_url, id);
+  return html`${at ? html`<a class="link" href=${at} rel="noreferrer" target="_blank"><${Said} mono>${id}<//></a>` : html`<${Said} mono>${id}<//>`}
+    <${Copy} text=${id} what="Trace id" />`;
+}
+
 function Facts({ run }) {
   const [parentFlow, parentId] = run.parent.split("/");
   const [origin, version] = run.origin.split("@");
@@ -108,7 +120,7 @@ function Facts({ run }) {
     run.forget_at && ["Kept until", instant(run.forget_at)],
     run.parent && ["Started by", html`<a href=${to(["run", parentId])}><${Said}>${parentFlow}<//></a>`],
     run.origin && ["Forked from", html`<a href=${to(["run", origin])}><${Said} mono>${origin}<//></a>, version ${version}`],
-    run.trace_id && ["Trace", html`<${Said} mono>${run.trace_id}<//> <${Copy} text=${run.trace_id} what="Trace id" />`],
+    run.trace_id && ["Trace", html`<${Trace} id=${run.trace_id} />`],
     ["Same foreign id", html`<a class="link" href=${to(["runs"], { workflow: run.workflow, foreign_id: run.foreign_id })}>All its runs</a>`],
   ];
   return html`<${Panel} title="Facts"><dl class="facts">${facts.filter(Boolean).map(([name, value]) => html`
