@@ -52,6 +52,7 @@ def test_a_run_is_told_as_it_is() -> None:
         "children": [],
         "parent": "",
         "origin": "",
+        "trace_id": "",
     }
 
 

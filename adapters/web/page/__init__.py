@@ -1,12 +1,12 @@
 """The page: static files, which ask the API for all that they show.
 
-They are read once, when an application is made: whatever a request names, no path leads to a disk.
+They are read once, and each has a route: whatever a request names, no path leads to a disk.
 """
 
 import hashlib
 import mimetypes
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -39,23 +39,13 @@ def add_page(app: web.Application, host: Host) -> None:
     async def settings(request: web.Request) -> web.Response:
         return web.json_response({"trace_url": host.settings.trace_url})
 
-    app.router.add_get("/", _index)
     app.router.add_get("/page/settings.json", settings)
-    app.router.add_get("/page/{file:.+}", _file)
+    for name, file in _files().items():
+        path = "/" if name == _INDEX else f"/page/{name}"
+        app.router.add_get(path, partial(_answer, file))
 
 
-async def _index(request: web.Request) -> web.Response:
-    return _answer(request, _files()[_INDEX])
-
-
-async def _file(request: web.Request) -> web.Response:
-    found = _files().get(request.match_info["file"])
-    if found is None:
-        raise web.HTTPNotFound
-    return _answer(request, found)
-
-
-def _answer(request: web.Request, file: _File) -> web.Response:
+async def _answer(file: _File, request: web.Request) -> web.Response:
     # Asked for at each visit, so that a page is never older than its worker; sent once.
     headers = {hdrs.CACHE_CONTROL: "no-cache", "Content-Security-Policy": POLICY}
     known = [etag.value for etag in request.if_none_match or ()]
