@@ -41,7 +41,7 @@ def busy(site: Site) -> dict[str, str]:
 
 
 def letters(route: Route) -> None:
-    route.fulfill(json={"letters": LETTERS, "next": None, "missing": []})
+    route.fulfill(json={"letters": LETTERS, "count": 2, "cursor": None})
 
 
 def picture(page: Page, site: Site, view: str, shown: str, name: str) -> None:

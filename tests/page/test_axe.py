@@ -36,7 +36,7 @@ def test_no_serious_finding(site: Site, browser: Browser, theme: str, width: int
         reduced_motion="reduce",
     )
     page = context.new_page()
-    answer = {"letters": LETTERS, "next": "x", "missing": ["http://other:6066"]}
+    answer = {"letters": LETTERS, "count": 3, "cursor": "x"}
     page.route("**/api/v1/dead-letters**", lambda route: route.fulfill(json=answer))
     views = {
         "#/": "Waits for a person",

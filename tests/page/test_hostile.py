@@ -117,7 +117,7 @@ def test_in_dead_letters_and_problems(site: Site, page: Page) -> None:
         if route.request.method == "POST":
             route.fulfill(status=409, json={"title": HOSTILE, "status": 409, "detail": HOSTILE})
         else:
-            route.fulfill(json={"letters": [letter], "next": None, "missing": [HOSTILE]})
+            route.fulfill(json={"letters": [letter], "count": 1, "cursor": HOSTILE})
 
     page.route("**/api/v1/dead-letters**", answer)
     page.goto(f"{site.url}/#/letters")

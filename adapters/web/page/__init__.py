@@ -17,6 +17,9 @@ _FILES = Path(__file__).parent / "static"
 
 _INDEX = "index.html"
 
+#: What the page has to know of settings.
+SETTINGS = "/page/settings.json"
+
 #: Only what this worker serves, and nothing that is written into the document itself.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
@@ -39,10 +42,14 @@ def add_page(app: web.Application, host: Host) -> None:
     async def settings(request: web.Request) -> web.Response:
         return web.json_response({"trace_url": host.settings.trace_url})
 
-    app.router.add_get("/page/settings.json", settings)
-    for name, file in _files().items():
-        path = "/" if name == _INDEX else f"/page/{name}"
+    app.router.add_get(SETTINGS, settings)
+    for path, file in _files().items():
         app.router.add_get(path, partial(_answer, file))
+
+
+def page_paths() -> frozenset[str]:
+    """Where the files of the page are. They tell nothing, and are for whoever is to sign in."""
+    return frozenset(_files())
 
 
 async def _answer(file: _File, request: web.Request) -> web.Response:
@@ -60,8 +67,13 @@ async def _answer(file: _File, request: web.Request) -> web.Response:
 
 @cache
 def _files() -> dict[str, _File]:
-    paths = [path for path in sorted(_FILES.rglob("*")) if path.is_file()]
-    return {path.relative_to(_FILES).as_posix(): _read(path) for path in paths}
+    """By the path of each."""
+    files = {
+        path.relative_to(_FILES).as_posix(): _read(path)
+        for path in sorted(_FILES.rglob("*"))
+        if path.is_file()
+    }
+    return {"/" if name == _INDEX else f"/page/{name}": file for name, file in files.items()}
 
 
 def _read(path: Path) -> _File:

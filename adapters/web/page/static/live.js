@@ -40,7 +40,7 @@ export function useLive(key, load, { every = 2_000, events = null, onEvent } = {
 
 function loop(key, kept, every, events, setFound) {
   const stop = new AbortController();
-  let timer, hearing = false, busy = false, again = false, asked = -PAUSE;
+  let timer, hearing = false, busy = false, again = false, refused = false, asked = -PAUSE;
 
   async function now() {
     if (stop.signal.aborted) return;
@@ -53,9 +53,11 @@ function loop(key, kept, every, events, setFound) {
     asked = performance.now();
     try {
       const data = await kept.load(stop.signal);
+      refused = false;
       if (!stop.signal.aborted) setFound({ key, data, error: null });
     } catch (error) {
       if (stop.signal.aborted) return;
+      refused = [403, 404].includes(error.status);
       // What was there stays, for it is better than nothing; the error says how old it may be.
       setFound((was) => ({ key, data: was.key === key ? was.data : null, error }));
     } finally {
@@ -64,7 +66,7 @@ function loop(key, kept, every, events, setFound) {
     if (again) {
       again = false;
       plan(SOON);
-    } else plan(hearing ? RARELY : every);
+    } else plan(hearing || refused ? Math.max(RARELY, every) : every);
   }
 
   function plan(delay) {

@@ -20,13 +20,16 @@ export const ACTIONS = {
 export const possible = (run) => Object.keys(ACTIONS).filter((action) =>
   ACTIONS[action].states.includes(run.state) && (action !== "retry" || run.error || run.attempt));
 
-/** Ask why, and do it. done: gets the run as it is then. */
+/** Ask why, and do it. done: gets the run as it is then.
+ *
+ * Whoever pauses a run wants it to stop, wherever it has got to; all else is done to what was seen.
+ */
 export function Steer({ run, action, close, done }) {
   const [reason, setReason] = useState("");
   const { verb, danger, says } = ACTIONS[action];
   const act = async () => {
     try {
-      done(await post(path("runs", run.run_id, action), { reason }, run.etag));
+      done(await post(path("runs", run.run_id, action), { reason }, action === "pause" ? undefined : run.etag));
     } catch (error) {
       if (error.status !== 412) throw error;
       done(null);

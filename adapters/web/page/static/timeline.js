@@ -50,7 +50,7 @@ function Moment({ event, first, since, on, select, fork, forkable }) {
 
 function details(event) {
   return [
-    ["", event.reason], ["timer", event.timer], ["callback", event.call], ["hook", event.hook],
+    ["", event.reason], ["by", event.by], ["timer", event.timer], ["callback", event.call], ["hook", event.hook],
     ["next", event.due_at && event.state !== "PAUSED" && event.type !== "paused" && `at ${instant(event.due_at)}`],
   ].filter(([, value]) => value);
 }
