@@ -7,10 +7,14 @@ from typing import get_args
 from aiohttp import hdrs, web
 
 from streamwf.access import Role
+from streamwf.adapters.web.page import SETTINGS, page_paths
 from streamwf.connector_views import ConnectorAction
 from streamwf.letter_views import LetterAction
 from streamwf.schedule_views import ScheduleAction
 from streamwf.views import Action
+
+#: The first of all routes.
+HEALTH = "/healthz"
 
 _WORKFLOW = "/api/v1/workflows/{name}"
 _LATEST = f"{_WORKFLOW}/latest/{{foreign_id}}"
@@ -33,7 +37,7 @@ _CONNECTOR_ACTIONS: dict[ConnectorAction, Role] = dict.fromkeys(
 _LETTER_ACTIONS: dict[LetterAction, Role] = {"retry": Role.OPERATOR, "drop": Role.ADMIN}
 
 #: What anybody may ask.
-PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
+PUBLIC = frozenset({HEALTH, "/readyz", "/openapi.json", SETTINGS}) | page_paths()
 
 #: What tells of every workflow at once, so that it takes the role for every workflow.
 OF_EVERY = frozenset({"/metrics"})
@@ -81,11 +85,17 @@ def role_of_action(action: Action) -> Role:
 def path_of(request: web.Request) -> str:
     """The route of a request, as it is in the table; empty if there is none."""
     resource = request.match_info.route.resource
-    path = "" if resource is None else resource.canonical
+    path = "" if resource is None else resource.canonical.removeprefix(_prefix_of(request.app))
     # These are a part of the path that several routes share.
     for part in ("action", "asked"):
         path = path.replace(f"{{{part}}}", request.match_info.get(part, ""))
     return path
+
+
+def _prefix_of(app: web.Application) -> str:
+    """Where an application is mounted in another one."""
+    first = next(iter(app.router.resources()), None)
+    return "" if first is None else first.canonical.removesuffix(HEALTH)
 
 
 def role_needed(request: web.Request) -> tuple[Role, bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 import streamwf.adapters.web.page as package
+from streamwf.adapters.web.answers import POLICY
 from tests.page.site import Site, serving
 
 STATIC = Path(package.__file__).parent / "static"
@@ -38,7 +39,7 @@ def test_nothing_is_loaded_from_elsewhere_or_against_the_policy(site: Site, page
     page.on("request", lambda request: urls.append(request.url))
     answer = page.goto(site.url)
     assert answer is not None
-    assert answer.headers["content-security-policy"] == package.POLICY
+    assert answer.headers["content-security-policy"] == POLICY
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     expect(page.get_by_role("region", name="Workers")).to_contain_text("this worker")
     assert [url for url in urls if not url.startswith(site.url)] == []
