@@ -30,12 +30,13 @@ from streamwf.ports import Change
 from streamwf.record import Record, encode_record
 from streamwf.searched import terms_of
 from streamwf.shard import Limits, Shard
-from streamwf.stored_shard import shard_of
+from streamwf.stored_log import OnePartition
 from streamwf.tables.runs import AsOf, Memory, RunsTable
 from streamwf.vaults import Vaults
 from streamwf.views import Filter, Page, Query
 
 SHARDS = 4
+LAYOUT = OnePartition(SHARDS)
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 #: Runs that one checkpoint writes, and how many are asked for with each query.
@@ -122,7 +123,7 @@ def moved(number: int, run: Record) -> Record:
 
 def piles(runs: int, shard: int) -> Iterator[list[Change]]:
     """What is written to one shard, checkpoint by checkpoint."""
-    numbers = (n for n in range(runs) if shard_of(f"order-{n:08}", SHARDS) == shard)
+    numbers = (n for n in range(runs) if LAYOUT.shard_of(f"order-{n:08}") == shard)
     waiting: list[tuple[int, Record]] = []
     for number in numbers:
         waiting.append((number, begun(number)))
@@ -175,7 +176,7 @@ class Worker:
         return self._shards
 
     def shard_of(self, workflow: str, foreign_id: str) -> Shard:
-        return self._shards[shard_of(foreign_id, SHARDS)]
+        return self._shards[LAYOUT.shard_of(foreign_id)]
 
 
 def questions(runs: int) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from streamwf.ports import Change, Checkpoint
 from streamwf.record import Record, State, archive_key, encode_record
 from streamwf.searched import Searched
 from streamwf.shard import Shard
-from streamwf.stored_shard import shard_of
+from streamwf.stored_log import OnePartition
 from streamwf.tables.memory import MemoryTable
 from streamwf.tables.runs import AsOf, Memory, RunsTable
 from streamwf.views import Filter, Order
@@ -80,7 +80,7 @@ class Host:
     parts: dict[str, list[Part]] = field(default_factory=dict)
 
     def part(self, name: str, foreign_id: str) -> Part:
-        return self.parts[name][shard_of(foreign_id, 2)]
+        return self.parts[name][OnePartition(2).shard_of(foreign_id)]
 
     def chosen(self, asked: Filter) -> list[Chosen]:
         workflows = {name: parts[0].shard.workflow for name, parts in self.parts.items()}

@@ -23,7 +23,7 @@ from streamwf.execute import SystemClock
 from streamwf.operations import Operations
 from streamwf.settings import Settings
 from streamwf.stored import StoredHost, Stores
-from streamwf.stored_shard import shard_of
+from streamwf.stored_log import OnePartition, StreamLog
 from streamwf.tables.keys import MemoryKeys
 from tests.support import eventually
 
@@ -93,7 +93,7 @@ class Crew:
         del self._hidden[member.url]
 
     def shard_of(self, foreign_id: str) -> int:
-        return shard_of(foreign_id, SHARDS)
+        return OnePartition(SHARDS).shard_of(foreign_id)
 
     def _holder(self, role: str) -> str | None:
         address = self._holders.get(role)
@@ -118,13 +118,13 @@ class Crew:
         probe = port or free_port("127.0.0.1")
         address = f"http://127.0.0.1:{probe}"
         roles = Addressed(self._roles, self._holders, address)
-        stores = Stores(self.streamer, SqlStore(self.engine), roles, MemoryKeys(), self._holder)
+        log = StreamLog(self.streamer, MemoryKeys(), SHARDS)
+        stores = Stores(log, SqlStore(self.engine), roles, self._holder)
         host = StoredHost(
             workflow,
             stores=stores,
             settings=Settings(checkpoint_interval=timedelta(milliseconds=50)),
             tracing=OpenTelemetry(SystemClock()),
-            shards=SHARDS,
             address=address,
         )
         peers = StorePeers(address, host.shard_id_of, host.address_of, host.every_shard)
