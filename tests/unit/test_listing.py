@@ -362,6 +362,29 @@ def test_a_run_that_moves_while_a_list_by_updates_is_made_is_there_once() -> Non
     assert [each.record.run_id for each in runs] == ["r0", "r1", "r2", "r3"]
 
 
+def test_runs_that_move_while_they_are_listed_by_updates_are_never_out_of_order() -> None:
+    made = host()
+    part = made.parts["orders"][0]
+    for number in range(4):
+        at = NOW + number * SECOND
+        part.start(record(foreign_id=f"o-{number}", run_id=f"r{number}", updated_at=at))
+    part.write()
+
+    async def moving(moment: Moment, each: Record) -> bool:
+        part.change("r1", updated_at=NOW + 10 * SECOND)
+        part.write()
+        return True
+
+    asked = Filter(workflow="orders", search={"customer": ["ann"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Moment, "has_terms", False)
+        list_ = Listing(asked, made.chosen(asked), "updated", None, moving)
+        runs, _ = asyncio.run(list_.page(10))
+    shown = [each.record.updated_at for each in runs]
+    assert shown == sorted(shown)
+    assert {each.record.run_id for each in runs} >= {"r0", "r2", "r3"}
+
+
 def test_changes_of_a_checkpoint_that_is_being_written_count() -> None:
     made = host()
     part = made.parts["orders"][0]

@@ -342,11 +342,10 @@ def test_a_table_is_indexed_anew_again_if_that_was_not_brought_to_its_end(tmp_pa
 
 
 def test_a_table_that_is_opened_again_is_read_through_the_cache_of_all(tmp_path: Path) -> None:
-    memory = Memory()
-    table = RunsTable(tmp_path, memory)
-    one = run("a")
+    table, one = RunsTable(tmp_path, Memory()), run("a")
     table.write([Change("a", None, one)], [encode_record(one)], AsOf("t", 1, 1))
     table.close()
+    memory = Memory()
     table = RunsTable(tmp_path, memory)
     table._db.flush()
     assert table.get("a") == one
