@@ -85,9 +85,9 @@ class Crew:
         self.workflow: Workflow[Any, Any] = workflows()
         self.members: list[Member] = []
 
-    def hide(self, member: Member) -> None:
-        """Let the others not reach it, as if a network were between."""
-        self._hidden[member.url] = "http://127.0.0.1:1"
+    def hide(self, member: Member, behind: str = "http://127.0.0.1:1") -> None:
+        """Let the others not reach it, but what is there instead."""
+        self._hidden[member.url] = behind
 
     def show(self, member: Member) -> None:
         del self._hidden[member.url]

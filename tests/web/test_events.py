@@ -10,10 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from streamwf import watching
 from streamwf.adapters import sse
-from streamwf.adapters.web import Server
+from streamwf.adapters.web import Server, serve
 from streamwf.errors import TooManyWatchers
 from streamwf.moves import Places, place_of, read_place
 from streamwf.ports import ShardId
@@ -338,6 +339,50 @@ async def test_when_a_worker_leaves_and_others_come_nothing_is_lost(crew: Crew) 
         await eventually(lambda: set(heard) >= wanted, within=SOON)
         listening.cancel()
         assert len(heard) == len(set(heard))
+
+
+async def test_a_worker_that_begins_too_late_is_asked_again_from_where_all_was_told(
+    crew: Crew,
+) -> None:
+    a, b = crew.members
+    shard = min(b.shards)
+    asked: list[int] = []
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        asked.append(read_place(request.headers["Last-Event-ID"])[ShardId("orders", shard)])
+        begin = 7 if len(asked) == 1 else 0
+        told = json.dumps({"shards": {"orders": {shard: begin}}})
+        await response.write(f"event: shards\ndata: {told}\n\n".encode())
+        move = {**MOVE, "foreign_id": f"after-{begin}"}
+        place = place_of({ShardId("orders", shard): 9})
+        await response.write(f"id: {place}\nevent: run\ndata: {json.dumps(move)}\n\n".encode())
+        await ended.wait()
+        return response
+
+    ended, app = asyncio.Event(), web.Application()
+    app.router.add_get(EVENTS, late)
+    server = await serve(app, "127.0.0.1", 0)
+    async with stream(a) as watching:
+        await both_hear(crew)
+        crew.hide(b, server.url)
+        assert await watching.runs(1) == [("after-0", 1)]
+        assert asked == [0, 0]
+    ended.set()
+    await server.stop()
+
+
+MOVE = {
+    "workflow": "orders",
+    "run_id": "run-1",
+    "version": 1,
+    "status": "CREATED",
+    "state": "INITIATED",
+    "previous": "",
+    "type": "trigger",
+    "at": "2026-01-01T00:00:00Z",
+}
 
 
 async def test_what_a_worker_has_told_nobody_is_told_by_the_next(crew: Crew) -> None:
