@@ -102,7 +102,7 @@ def test_from_triggers_to_a_rebuild(place: tuple[str, ...], tmp_path: Path) -> N
 
         refused = call("rebuild", TARGET, *place, "--data-dir", str(tmp_path / "other"))
         assert refused.returncode == 1
-        assert "1 workers of" in refused.stderr
+        assert "1 worker is running in the group" in refused.stderr
 
     verified = call("verify", TARGET, *place)
     assert verified.stdout == "parcels: 201 rows, all as the log leads to them\n"
