@@ -22,7 +22,7 @@ from yarl import URL
 from streamwf.access import Authenticator
 from streamwf.adapters.kafka.outages import outages
 from streamwf.adapters.kafka.reach import unreachable
-from streamwf.adapters.kafka.topics import Topics, app_id_of, ensure_topics
+from streamwf.adapters.kafka.topics import Topics, app_id_of, check_group, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
 from streamwf.adapters.web import Server, access_of, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
@@ -129,6 +129,7 @@ class WorkflowApp(faust.App):
         """Raises StreamwfError for what a person has to mend."""
         try:
             await ensure_topics(self.host.workflows, self.settings)
+            await check_group(self.conf.id, self.settings)
             followed = outages.followed(self.settings.brokers, lambda: self.consumer.heard_at)
             await self._outages.enter_async_context(followed)
             await self.host.start()

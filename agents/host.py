@@ -19,7 +19,7 @@ from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.letter_log import KafkaLetters
 from streamwf.adapters.kafka.letters import append_events, bury
 from streamwf.adapters.kafka.outages import outages
-from streamwf.adapters.kafka.reach import unreachable
+from streamwf.adapters.kafka.reach import DENIED, unreachable
 from streamwf.adapters.kafka.reader import (
     Deliver,
     LogReader,
@@ -243,6 +243,10 @@ class KafkaHost:
         except StreamwfError as error:
             await owned.close()
             self._failed(error)
+            return
+        except DENIED as error:
+            await owned.close()
+            self._failed(unreachable(self.settings.brokers, error))
             return
         except BaseException:
             await owned.close()

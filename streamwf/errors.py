@@ -299,6 +299,11 @@ class LoginRefused(BrokerUnreachable):
     kafka_username and kafka_password."""
 
 
+class AccessDenied(BrokerUnreachable):
+    """The Kafka brokers do not let this user use {what}. Grant it {operations} there, as with
+    kafka-acls.sh, or check which user it is in kafka_username."""
+
+
 class MechanismRefused(BrokerUnreachable):
     """The Kafka broker at {broker} has no login by {mechanism}. Set kafka_sasl_mechanism to one
     that it has."""

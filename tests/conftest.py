@@ -32,7 +32,7 @@ from tests.databases import (  # noqa: F401
 
 SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
 #: Fixtures that start a broker of their own.
-OWN_BROKERS = ("own_kafka", "secure_kafka")
+OWN_BROKERS = ("own_kafka", "secure_kafka", "guarded_kafka")
 KAFKA_TESTS = Path(__file__).parent / "kafka"
 TEARDOWN_SECONDS = 60
 

@@ -7,22 +7,27 @@ succeeded. So one connection is tried before they are made.
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streamwf.adapters.kafka.security import client_arguments
 from streamwf.errors import (
+    AccessDenied,
     BrokerMisnamed,
     BrokerNotTrusted,
     BrokerUnreachable,
@@ -38,6 +43,15 @@ PATIENCE = 10.0
 
 #: What OpenSSL says of a certificate that is for another host, or another address.
 _MISNAMED = (62, 64)
+
+#: What the rights of a user may lack: what it is that can't be used, and what has to be granted.
+_RIGHTS: dict[type[KafkaError], tuple[str, str]] = {
+    TopicAuthorizationFailedError: ("topic", "Read, Write and Describe"),
+    GroupAuthorizationFailedError: ("group", "Read and Describe"),
+    TransactionalIdAuthorizationFailed: ("transactional id", "Write and Describe"),
+    ClusterAuthorizationFailedError: ("the cluster", "IdempotentWrite, and Create for topics,"),
+}
+DENIED = tuple(_RIGHTS)
 
 Address = tuple[str, int]
 
@@ -57,7 +71,19 @@ async def connect(brokers: str, security: KafkaSecurity) -> AIOKafkaAdminClient:
 
 def unreachable(brokers: str, error: Exception) -> BrokerUnreachable:
     """What it means to a person that a client has failed."""
+    if isinstance(error, DENIED):
+        return denied(type(error), error.args[0] if error.args else ())
     return BrokerUnreachable(brokers=brokers, cause=str(error) or type(error).__name__)
+
+
+def denied(kind: type[KafkaError], names: str | Iterable[str] = ()) -> AccessDenied:
+    """What it means to a person that the brokers do not let a client use something.
+
+    kind: one of `DENIED`. names: of what, if it has any.
+    """
+    what, operations = _RIGHTS[kind]
+    named = ", ".join(sorted([names] if isinstance(names, str) else names))
+    return AccessDenied(what=f"{what} {named}".rstrip(), operations=operations)
 
 
 async def reach(brokers: str, security: KafkaSecurity) -> None:

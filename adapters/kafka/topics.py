@@ -5,15 +5,21 @@ workers would otherwise race on each other's topics.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.partitioner import murmur2
 
-from streamwf.adapters.kafka.reach import PATIENCE, connect, unreachable
-from streamwf.errors import PartitionMismatch, TopicRefused, WorkflowNotFound
+from streamwf.adapters.kafka.reach import DENIED, PATIENCE, connect, denied, unreachable
+from streamwf.errors import AccessDenied, PartitionMismatch, TopicRefused, WorkflowNotFound
 from streamwf.settings import Settings
 
 #: Milliseconds after which what was replaced in a topic of keys is compacted away.
@@ -147,10 +153,12 @@ async def _ensure(client: AIOKafkaAdminClient, wanted: list[NewTopic], settings:
 
 
 async def create(client: AIOKafkaAdminClient, topic: NewTopic) -> None:
-    """Create a topic, or leave it to whoever did so first. Raises TopicRefused."""
+    """Create a topic, or leave it to whoever did so first. Raises TopicRefused and AccessDenied."""
     response = await client.create_topics([topic])
     for _, code, *message in response.topic_errors:
         error = for_code(code)
+        if error is TopicAuthorizationFailedError:
+            raise AccessDenied(what=f"topic {topic.name}", operations="Create, Read and Write")
         if code and error is not TopicAlreadyExistsError:
             why = (message[0] if message else None) or error.__name__
             raise TopicRefused(topic=topic.name, why=why)
@@ -217,10 +225,35 @@ async def encrypts(workflow: str, settings: Settings) -> bool:
 
 
 async def running_workers(settings: Settings, app_id: str) -> int:
-    """How many members the worker group has now. Raises BrokerUnreachable."""
+    """How many members the worker group has now. Raises BrokerUnreachable, and AccessDenied if
+    this user may not know."""
     client = await admin(settings)
     try:
         [response] = await client.describe_consumer_groups([app_id])
-        return sum(len(group["members"]) for group in response.to_object()["groups"])
+        groups = response.to_object()["groups"]
+        for group in groups:
+            if (error := for_code(group["error_code"])) in DENIED:
+                raise denied(error, app_id)
+        return sum(len(group["members"]) for group in groups)
+    except DENIED as error:
+        raise denied(type(error), app_id) from error
     finally:
         await client.close()
+
+
+async def check_group(app_id: str, settings: Settings) -> None:
+    """Whether a worker may join its group: a consumer that may not waits for ever, and is silent.
+
+    What keeps the brokers from telling so within `PATIENCE` is left to the consumer.
+
+    Raises AccessDenied and BrokerUnreachable.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await running_workers(settings, app_id)
+                    return
+                except KafkaError:
+                    # The first one of a cluster makes it create the topic of all groups.
+                    await asyncio.sleep(0.1)

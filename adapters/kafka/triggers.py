@@ -12,6 +12,7 @@ from streamwf import events
 from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.keys import KafkaKeys
 from streamwf.adapters.kafka.letters import append_events
+from streamwf.adapters.kafka.reach import DENIED, unreachable
 from streamwf.adapters.kafka.topics import Topics, encrypts, partitions_of
 from streamwf.changing import run_id_of
 from streamwf.events import Event
@@ -33,13 +34,13 @@ async def append_triggers(
 
     progress: called with the number appended so far.
 
-    Raises BrokerUnreachable, and WorkflowNotFound if the workflow has no topic yet.
+    Raises BrokerUnreachable, AccessDenied, and WorkflowNotFound if the workflow has no topic yet.
     """
     topic = Topics.of(workflow, settings).events
     partitions = await partitions_of(workflow, settings)
     to = producer(settings)
-    await to.start()
     try:
+        await to.start()
         done = 0
         async with vault_of(workflow, settings) as vault:
             left = iter(triggers)
@@ -50,6 +51,8 @@ async def append_triggers(
                 done += len(pile)
                 progress(done)
         return done
+    except DENIED as error:
+        raise unreachable(settings.brokers, error) from error
     finally:
         await to.stop()
 
