@@ -92,6 +92,7 @@ class WorkflowApp(faust.App):
         self._outages = AsyncExitStack()
         self._lease = settings.session_timeout.total_seconds() * LEASE
         self._generation = -1
+        self._moving = False
         self._opening: asyncio.Task[None] | None = None
         self._batches = BatchChannel(self)
         self.agent(self._batches, name="streamwf.fold")(self._fold)
@@ -178,7 +179,7 @@ class WorkflowApp(faust.App):
         """Why this worker can't answer for its shards yet; None if it can."""
         if self._opening is None:
             return "waiting for shards"
-        if not self._opening.done():
+        if self._moving or not self._opening.done():
             return "shards are being opened"
         if not self._may_start():
             return "the group has not heard from this worker for too long"
@@ -207,6 +208,7 @@ class WorkflowApp(faust.App):
         missed = generation != self._generation + 1
         self._generation = generation
         self.consumer.joined()
+        self._moving = False
         self._opening = asyncio.create_task(self._assign(wanted, copies, missed))
 
     async def _assign(
@@ -217,6 +219,8 @@ class WorkflowApp(faust.App):
         await self.host.assign(wanted, copies)
 
     async def _on_revoked(self, app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
+        # Nobody has a new assignment before everybody was told to give up the former one.
+        self._moving = True
         await self.host.quiesce(QUIESCE)
 
     def _may_start(self) -> bool:

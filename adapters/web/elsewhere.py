@@ -75,9 +75,21 @@ class Elsewhere:
             if answer is not None:
                 return answer.relayed()
             silent += others
+            if not silent:
+                # It may have come here while the others were asked.
+                return await self._looked_for_again(here)
         if silent:
             raise NotReady(what=f"a part of the runs ({', '.join(silent)})", workers=silent)
         raise RunNotFound(run_id=run_id)
+
+    async def _looked_for_again(self, here: Callable[[], Awaitable[View]]) -> web.Response:
+        """Raises RunNotFound only if no shard was about to come here."""
+        try:
+            return json_response(await here())
+        except RunNotFound:
+            if self._ready() is None:
+                raise
+        raise NotReady(what=f"a part of the runs ({HERE})", workers=[HERE])
 
     async def steered(
         self, question: Question, run: RunView, here: Callable[[], Awaitable[View]]

@@ -7,9 +7,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from streamwf.adapters.web.forwarding import LOCAL
-from streamwf.errors import NotReady
-from streamwf.views import Page, WorkflowView
+from streamwf.adapters.web.forwarding import LOCAL, Forwarder, Question
+from streamwf.errors import NotReady, RunNotFound
+from streamwf.views import Page, RunView, WorkflowView
 from tests.support import eventually
 from tests.web.harness import Pair, Worker, answering, nowhere, silent, two_workers
 
@@ -240,6 +240,32 @@ async def test_a_run_may_be_here_once_this_worker_is_ready(pair: Pair) -> None:
     assert (await pair.a.get(f"/api/v1/runs/{theirs}")).status == 200
     reply = await pair.a.get("/api/v1/runs/nope")
     assert (reply.status, reply.json["workers"]) == (503, ["this worker"])
+
+
+async def test_a_run_that_comes_here_while_the_others_are_asked(pair: Pair, monkeypatch) -> None:
+    run_id = await pair.a.trigger("a-1")
+    get, asked = pair.a.operations.get, []
+
+    async def at_first_elsewhere(run_id: str) -> RunView:
+        asked.append(run_id)
+        if len(asked) == 1:
+            raise RunNotFound(run_id=run_id)
+        return await get(run_id)
+
+    monkeypatch.setattr(pair.a.operations, "get", at_first_elsewhere)
+    assert (await pair.a.get(f"/api/v1/runs/{run_id}")).status == 200
+    assert (await pair.b.get("/api/v1/runs/nope")).status == 404
+
+
+async def test_a_run_that_may_be_about_to_come_here(pair: Pair, monkeypatch) -> None:
+    ready, silent = pair.a.why, []
+
+    async def all_asked(question: Question) -> tuple[None, list[str]]:
+        ready.append("shards are being opened")
+        return None, silent
+
+    monkeypatch.setattr(Forwarder, "first", lambda _, question: all_asked(question))
+    assert (await pair.a.get("/api/v1/runs/nope")).status == 503
 
 
 async def test_steering_has_a_key_so_that_any_owner_counts_it_once(pair: Pair, monkeypatch) -> None:
