@@ -11,7 +11,8 @@ from tests.page.conftest import FLAGS, chromium
 from tests.page.site import Site, serving
 from tests.page.test_views import LETTERS
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
 
 CUSTOMERS = ["ann", "bob", "carol", "dave"]
 CITIES = ["Bremen", "Leipzig", "Ulm"]
@@ -40,6 +41,12 @@ def busy(site: Site) -> dict[str, str]:
     return ids
 
 
+def run(route: Route) -> None:
+    """A run as it is, but for where this checkout lies, which its tracebacks tell."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace(str(ROOT), "/srv/shop"))
+
+
 def letters(route: Route) -> None:
     route.fulfill(json={"letters": LETTERS, "count": 2, "cursor": None})
 
@@ -47,6 +54,7 @@ def letters(route: Route) -> None:
 def picture(page: Page, site: Site, view: str, shown: str, name: str) -> None:
     page.goto(f"{site.url}/{view}")
     expect(page.get_by_text(shown).first).to_be_visible()
+    page.locator(".loading").first.wait_for(state="detached")
     if view == "#/":
         # So that there is something to be seen over time.
         for number in range(8):
@@ -80,6 +88,7 @@ def main() -> None:
             )
             page = context.new_page()
             page.route("**/api/v1/dead-letters**", letters)
+            page.route("**/api/v1/runs/**", run)
             for view, shown, name in views:
                 if theme != "phone" or name in ("overview", "run"):
                     picture(page, site, view, shown, f"{name}-{theme}")

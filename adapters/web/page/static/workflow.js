@@ -2,7 +2,7 @@
 import { ask, path, post } from "./api.js";
 import { html, useMemo, useState } from "./core.js";
 import { Diagram } from "./diagram.js";
-import { label, number, plural, span, sum } from "./format.js";
+import { label, number, span, sum } from "./format.js";
 import { useLive } from "./live.js";
 import { stepsOf } from "./metrics.js";
 import { Ago, Dialog, Head, LIVE, Loaded, Missing, Panel, Said, say, Shape, STATES } from "./parts.js";
@@ -113,6 +113,6 @@ export function Start({ flow, given = {}, close }) {
     ready=${foreignId !== "" && !parsed.error}>
     <label class="field">Foreign id<input type="text" value=${foreignId} autofocus
       onInput=${(event) => setForeignId(event.target.value)} />
-      <small>What it is named in your own systems. It starts ${given.status ? `at ${label(given.status)}` : `at ${label(flow.start)}`}; at most ${plural(1, "run")} of it is in progress.</small></label>
+      <small>What it is named in your own systems. It starts ${given.status ? `at ${label(given.status)}` : `at ${label(flow.start)}`}; at most one run of it is in progress.</small></label>
     <${JsonField} label="Object" text=${object} set=${setObject} error=${parsed.error} /><//>`;
 }
