@@ -43,29 +43,58 @@ def test_a_run_moves_before_ones_eyes(site: Site, page: Page) -> None:
     expect(timeline).to_contain_text("Delivered")
 
 
+#: Stands in for a worker's events: `tell()` is one of them, `heard` how often they are listened to.
+EVENTS = """
+  const real = window.fetch;
+  window.heard = 0;
+  window.fetch = (url, options) => {
+    if (!String(url).includes('/api/v1/events')) return real(url, options);
+    window.heard += 1;
+    options.signal.addEventListener('abort', () => (window.heard -= 1));
+    const encoder = new TextEncoder();
+    const body = new ReadableStream({
+      start: (stream) => (window.tell = () => stream.enqueue(encoder.encode('data: {}\\n\\n'))),
+    });
+    const headers = { 'Content-Type': 'text/event-stream' };
+    return Promise.resolve(new Response(body, { headers }));
+  };
+"""
+
+
+def until_heard(page: Page, times: int) -> None:
+    """Not `wait_for_function`: it would need what the page's policy forbids."""
+    deadline = time.monotonic() + 15
+    while page.evaluate("window.heard") != times:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+
+
 def test_events_are_heard_where_they_are_served(site: Site, page: Page) -> None:
     """With events nobody has to ask: between two looks there is a quarter of a minute."""
-    page.add_init_script("""
-      const real = window.fetch;
-      window.fetch = (url, options) => {
-        if (!String(url).includes('/api/v1/events')) return real(url, options);
-        const body = new ReadableStream({ start(c) { window.tell = (text) =>
-          c.enqueue(new TextEncoder().encode(text)); } });
-        const headers = { 'Content-Type': 'text/event-stream' };
-        return Promise.resolve(new Response(body, { headers }));
-      };
-    """)
+    page.add_init_script(EVENTS)
     page.goto(f"{site.url}/#/runs")
     expect(page.get_by_text("No runs")).to_be_visible()
-    while not page.evaluate("Boolean(window.tell)"):
-        page.wait_for_timeout(20)
+    until_heard(page, 1)
     # What was asked when the stream was opened is answered by then.
     page.wait_for_timeout(2_500)
     site.state(site.trigger("o-1"), "COMPLETED")
     page.wait_for_timeout(2_500)
     expect(page.locator("tr.run")).to_have_count(0)
-    page.evaluate('tell(\'id: 1\\ndata: {"foreign_id": "o-1"}\\n\\n\')')
+    page.evaluate("tell()")
     expect(page.locator("tr.run")).to_contain_text("Completed")
+
+
+def test_a_window_that_nobody_sees_holds_no_connection(site: Site, page: Page) -> None:
+    page.add_init_script(EVENTS)
+    page.goto(f"{site.url}/#/runs")
+    until_heard(page, 1)
+    hide = (
+        "hidden => Object.defineProperty(document, 'hidden', {value: hidden, configurable: true})"
+    )
+    for hidden, times in ((True, 0), (False, 1)):
+        page.evaluate(hide, hidden)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange')) && undefined")
+        until_heard(page, times)
 
 
 def test_ten_thousand_rows(site: Site, page: Page) -> None:

@@ -5,9 +5,10 @@ const AGAIN = 2_000; // ms
 
 let served = true; // until a worker says that it has no events
 
-/** Hear of what changes until the function that is returned is called.
+/** Hear that something has changed until the function that is returned is called.
  *
- * on.event: gets what an event says. on.open, on.close: whether events come from now on.
+ * What has is asked for: an event is news, and no view is made of it. on.event: called at each.
+ * on.open: events come from now on; what went before nobody has told. on.close: they don't.
  */
 export function hear(query, on) {
   const stop = new AbortController();
@@ -18,36 +19,24 @@ export function hear(query, on) {
 link.follow(() => (served = true)); // another version may have come back
 
 async function run(query, on, signal) {
-  let last = "";
   while (!signal.aborted && served) {
     try {
       const url = urlOf("api/v1/events");
       url.search = query;
       const response = await fetch(url, {
-        headers: headers({ Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) }),
-        signal, cache: "no-store",
+        headers: headers({ Accept: "text/event-stream" }), signal, cache: "no-store",
       });
       if ([404, 405, 422, 501].includes(response.status)) served = false;
       if (response.ok && /event-stream/.test(response.headers.get("Content-Type") ?? "")) {
-        on.open?.();
-        for await (const { id, data } of parsed(response.body)) {
-          last = id || last;
-          tell(on, data);
-        }
+        on.open();
+        await read(response.body, on.event);
       }
     } catch {
       // The views that ask say what is wrong.
     }
-    on.close?.();
-    if (served && !signal.aborted) await later(signal);
-  }
-}
-
-function tell(on, data) {
-  try {
-    on.event(JSON.parse(data));
-  } catch {
-    on.event({});
+    if (signal.aborted) return;
+    on.close();
+    if (served) await later(signal);
   }
 }
 
@@ -56,22 +45,18 @@ const later = (signal) => new Promise((go) => {
   signal.addEventListener("abort", () => (clearTimeout(timer), go()), { once: true });
 });
 
-/** The events of a stream: https://html.spec.whatwg.org/multipage/server-sent-events.html */
-async function* parsed(body) {
+/** Call `event` at the end of each that has data: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+async function read(body, event) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "", id = "", data = [];
+  let rest = "", data = false;
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
-      const [, field, said] = /^([^:]*):? ?(.*)$/s.exec(line);
-      if (line === "") {
-        if (data.length) yield { id, data: data.join("\n") };
-        data = [];
-      } else if (field === "data") data.push(said);
-      else if (field === "id") id = said;
+      if (line === "" && data) event();
+      data = line !== "" && (data || line.startsWith("data"));
     }
   }
 }

@@ -11,14 +11,13 @@ const RARELY = 15_000; // ms, while events tell of changes
  *
  * key: of what is loaded; another one begins anew. every: ms between two looks while no events
  * tell of changes. events: the query by which to hear of them, if there are any.
- * onEvent: is given each event; returns whether that was enough, so that nothing is asked.
  */
-export function useLive(key, load, { every = 2_000, events = null, onEvent } = {}) {
+export function useLive(key, load, { every = 2_000, events = null } = {}) {
   const [found, setFound] = useState({ key: null, data: null, error: null });
   const { healed } = useStore(link);
   const { wanted } = useStore(session);
   const kept = useRef({});
-  Object.assign(kept.current, { load, onEvent });
+  kept.current.load = load;
 
   useEffect(() => {
     if (wanted) return undefined;
@@ -74,18 +73,25 @@ function loop(key, kept, every, events, setFound) {
     if (!stop.signal.aborted && !document.hidden && link.get().up) timer = setTimeout(now, delay);
   }
 
-  const seen = () => !document.hidden && now();
+  let due = false, deaf = () => {};
+  function listen() {
+    deaf();
+    hearing = false;
+    // A browser has few connections to a worker, for all of its windows: who sees nothing needs none.
+    if (events === null || document.hidden) return;
+    deaf = hear(events, {
+      open: () => (hearing = true, now()),
+      close: () => (hearing && (hearing = false, plan(every))),
+      event() {
+        if (due) return;
+        due = true;
+        setTimeout(() => (due = false, now()), Math.max(SOON, asked + PAUSE - performance.now()));
+      },
+    });
+  }
+  const seen = () => (listen(), document.hidden || now());
   document.addEventListener("visibilitychange", seen);
-  let due = false;
-  const deaf = events === null ? () => {} : hear(events, {
-    open: () => (hearing = true, now()),
-    close: () => (hearing && (hearing = false, plan(every))),
-    event(told) {
-      if (kept.onEvent?.(told) || due) return;
-      due = true;
-      setTimeout(() => (due = false, now()), Math.max(SOON, asked + PAUSE - performance.now()));
-    },
-  });
+  listen();
   now();
   return {
     now,
