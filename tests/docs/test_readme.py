@@ -18,6 +18,7 @@ import pytest
 
 from streamwf import Workflow, embedded
 from streamwf.adapters.web import NoPeers, application
+from streamwf.adapters.web.page import SETTINGS, page_paths
 from streamwf.cli import main
 from streamwf.embedded import EmbeddedHost
 from streamwf.events import decode_event
@@ -179,7 +180,8 @@ async def test_the_views_are_those_that_are_served() -> None:
         for route in views.router.routes()
         if route.resource and route.method != "HEAD"
     }
-    assert set(re.findall(r"`(GET|POST|PUT) (/[^`]+)`", README)) == served
+    page = {("GET", path) for path in {SETTINGS, *page_paths()}}
+    assert set(re.findall(r"`(GET|POST|PUT) (/[^`]+)`", README)) == served - page
 
 
 def test_the_files_that_are_linked_exist() -> None:
