@@ -15,7 +15,7 @@ from streamwf.logs import fields_here
 
 #: They tell each of their inner steps at info; that is of use only to whoever debugs. Faust logs by
 #: the module of a class, and some of its classes have theirs in `streamwf.agents`.
-NOISY = ("aiokafka", "faust", "mode", "kafka", "streamwf.agents")
+NOISY = ("aiokafka", "alembic", "faust", "mode", "kafka", "streamwf.agents")
 
 
 def add_run(logger: Any, method: str, line: EventDict) -> EventDict:

@@ -1,11 +1,11 @@
 """Dead letters in the streams of a durable host."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from .ports import EventSender, EventStreamer, Filed, Letter, LogRecord, Outgoing
+from .ports import EventStreamer, Filed, Letter, LogRecord, Outgoing
 
 #: The name of who looks at letters. It commits nothing.
 READER = "dead-letters"
@@ -57,11 +57,13 @@ def encoded(letter: Letter) -> Outgoing:
 
 
 class StoredLetters:
-    """Implements `streamwf.ports.LetterLog`. sender: to the letters of a workflow."""
+    """Implements `streamwf.ports.LetterLog`. append: adds letters to those of a workflow."""
 
-    def __init__(self, streamer: EventStreamer, sender: Callable[[str], EventSender]) -> None:
+    def __init__(
+        self, streamer: EventStreamer, append: Callable[[str, Sequence[Letter]], Awaitable[None]]
+    ) -> None:
         self._streamer = streamer
-        self._sender = sender
+        self._append = append
 
     async def since(
         self, workflow: str, positions: Mapping[int, int]
@@ -87,7 +89,7 @@ class StoredLetters:
         return _filed(partition, found[0]) if found else None
 
     async def settle(self, workflow: str, letter: Letter) -> None:
-        await self._sender(workflow).send([encoded(letter)])
+        await self._append(workflow, [letter])
 
 
 def _filed(partition: int, record: LogRecord) -> Filed:

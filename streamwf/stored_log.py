@@ -104,18 +104,21 @@ class StreamLog:
         self.streamer = streamer
         self.keys = keys
         self.layout = OnePartition(shards)
-        self._letters: dict[str, EventSender] = {}
-        self.letters = StoredLetters(streamer, self._letters.__getitem__)
+        self.letters = StoredLetters(streamer, self.bury)
+        self._here: set[str] = set()
+        self._to_letters: dict[str, EventSender] = {}
 
     async def start(self, workflows: Iterable[Workflow[Any, Any]]) -> None:
-        for name in {workflow.name for workflow in workflows} - self._letters.keys():
-            self._letters[name] = GroupingSender(await self.streamer.sender(letters_of(name)))
+        self._here.update(workflow.name for workflow in workflows)
 
     async def sender(self, workflow: str) -> EventSender | None:
-        return await self.streamer.sender(workflow) if workflow in self._letters else None
+        return await self.streamer.sender(workflow) if workflow in self._here else None
 
     async def bury(self, workflow: str, letters: Sequence[Letter]) -> None:
-        await self._letters[workflow].send([*map(encoded, letters)])
+        if workflow not in self._to_letters:
+            sender = await self.streamer.sender(letters_of(workflow))
+            self._to_letters[workflow] = GroupingSender(sender)
+        await self._to_letters[workflow].send([*map(encoded, letters)])
 
     async def encrypts(self, workflow: str) -> bool:
         return False
