@@ -20,8 +20,9 @@ ANSWERED = "Failed to load resource"
 
 
 def chromium() -> str:
-    """Where Chromium is: what STREAMWF_TEST_CHROMIUM says, or as Debian has it."""
-    path = os.environ.get("STREAMWF_TEST_CHROMIUM") or shutil.which("chromium")
+    """Where Chromium is: what STREAMWF_TEST_CHROMIUM says, or what it is called on the path."""
+    known = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = os.environ.get("STREAMWF_TEST_CHROMIUM") or next(filter(None, known), None)
     if path is None:
         pytest.fail("The tests of the page need Chromium (Debian: apt-get install chromium).")
     return path

@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.page.site import Site
 
@@ -170,3 +170,19 @@ def test_a_worker_is_killed_while_its_page_is_open(tmp_path: Path, port: int, pa
         page.get_by_role("button", name="Resume").click()
         page.get_by_role("dialog").get_by_role("button", name="Resume").click()
         expect(page.get_by_role("region", name="Timeline")).to_contain_text("Delivered")
+
+
+def test_what_a_worker_that_is_gone_would_have_told_is_missed(site: Site, page: Page) -> None:
+    site.state(site.trigger("o-1"), "COMPLETED")
+
+    def without_one(route: Route) -> None:
+        told = route.fetch().json()
+        route.fulfill(json={**told, "missing": ["http://b:6066"]})
+
+    page.route("**/api/v1/runs?**", without_one)
+    page.goto(f"{site.url}/#/runs")
+    expect(page.get_by_role("link", name="o-1")).to_be_visible()
+    missed = page.get_by_role("status").filter(has_text="Not everything is here")
+    expect(missed).to_contain_text("No answer came from http://b:6066")
+    page.unroute("**/api/v1/runs?**")
+    expect(missed).to_have_count(0)
