@@ -90,7 +90,7 @@ def main() -> None:
             page.route("**/api/v1/dead-letters**", letters)
             page.route("**/api/v1/runs/**", run)
             for view, shown, name in views:
-                if theme != "phone" or name in ("overview", "run"):
+                if theme != "phone" or name in ("overview", "runs", "run"):
                     picture(page, site, view, shown, f"{name}-{theme}")
             context.close()
         browser.close()

@@ -307,3 +307,17 @@ def test_the_link_to_a_trace(site: Site, page: Page, monkeypatch: pytest.MonkeyP
     page.goto(f"{site.url}/#/run/{run['run_id']}")
     link = page.get_by_role("link", name=trace_id)
     expect(link).to_have_attribute("href", f"https://traces.example/trace/{trace_id}?from=page")
+
+
+def test_the_list_at_the_width_of_a_phone(site: Site, page: Page) -> None:
+    for number in range(100):
+        site.trigger(f"order-{number:03}")
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.goto(f"{site.url}/#/runs?workflow=orders&order=foreign_id")
+    first = page.locator("tr.run").first
+    expect(first).to_contain_text("Delivered")
+    shown = first.locator("td.id").bounding_box()
+    assert shown is not None
+    assert shown["width"] > 110
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) == 390

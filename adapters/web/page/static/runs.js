@@ -113,7 +113,7 @@ function Table({ found, query, flow, chosen, choose, toggle, total }) {
   const columns = columnsOf(query, flow);
   const shown = rows.slice(seen.from, seen.to);
   const every = rows.length > 0 && (chosen.all || rows.every((run) => chosen.ids.has(run.run_id)));
-  const gap = (count) => count > 0 && html`<tr class="gap" aria-hidden="true"><td colspan=${columns.length + 1} style=${{ height: `${count * seen.height}px` }}></td></tr>`;
+  const gap = (count) => count > 0 && html`<tr class="gap" aria-hidden="true"><td style=${{ height: `${count * seen.height}px` }}></td></tr>`;
   return html`<div class="rows panel" ref=${box} onScroll=${measure} onKeyDown=${(event) => rowKeys(event, { select: toggle })} tabindex="0" role="group" aria-label="Runs">
     <table class="grid list" aria-rowcount=${total ?? rows.length}>
       <thead><tr><th scope="col" class="check"><input type="checkbox" aria-label="Select all that are loaded" checked=${every}

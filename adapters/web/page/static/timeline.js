@@ -48,10 +48,16 @@ function Moment({ event, first, since, on, select, fork, forkable }) {
     </div></li>`;
 }
 
+const SOON = 1_000; // ms
+
+/** Whether what comes next has a time that is worth telling. */
+const waits = ({ due_at: due, time, state, type }) =>
+  due && state !== "PAUSED" && type !== "paused" && new Date(due) - new Date(time) > SOON;
+
 function details(event) {
   return [
     ["", event.reason], ["by", event.by], ["timer", event.timer], ["callback", event.call], ["hook", event.hook],
-    ["next", event.due_at && event.state !== "PAUSED" && event.type !== "paused" && `at ${instant(event.due_at)}`],
+    ["next", waits(event) && `at ${instant(event.due_at)}`],
   ].filter(([, value]) => value);
 }
 
