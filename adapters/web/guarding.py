@@ -7,7 +7,16 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from streamwf.access import ANYBODY, EVERY, Asked, Authenticator, Identity, asked_by, check_role
+from streamwf.access import (
+    ANYBODY,
+    EVERY,
+    Asked,
+    Authenticator,
+    Identity,
+    asked_by,
+    check_role,
+    is_seen,
+)
 from streamwf.adapters.web.answers import Handler
 from streamwf.adapters.web.needs import PUBLIC, path_of, role_needed
 from streamwf.adapters.web.tls import NO_TLS, Tls
@@ -59,6 +68,10 @@ def guarding(access: Access) -> Middleware:
         with asked_by(identity, role):
             if of_every:
                 check_role(EVERY)
+            # Before what else is wrong with it is told; of other workflows nothing is.
+            workflow = request.match_info.get("name")
+            if workflow is not None and is_seen(workflow):
+                check_role(workflow)
             return await handler(request)
 
     return guarded

@@ -107,7 +107,9 @@ class Worker:
         async with self.session.request(
             method, self.url + path, allow_redirects=False, **options
         ) as response:
-            body = await response.read()
+            # A stream of events has no end.
+            streams = response.content_type == "text/event-stream"
+            body = b"" if streams else await response.read()
             is_json = response.content_type in ("application/json", "application/problem+json")
             content = await response.json(content_type=None) if is_json and body else None
             return Reply(response.status, response.headers, body, content)
