@@ -80,7 +80,7 @@ async def test_a_key_is_the_same_over_the_log_and_by_the_client() -> None:
         asked = {"type": "callback", "subject": "l-1", "call": "remark", "data": "once"}
         append(app, workflow, **asked, key="k")
         await app.settle()
-        told = await app.client.callback(workflow, "remark", "x", foreign_id="l-1", key="k")
+        told = await app.client.callback(workflow, "remark", "once", foreign_id="l-1", key="k")
         assert told.outcome == "duplicate"
         assert (await app.client.get(workflow, run_id)).object.notes == ["once"]
 

@@ -446,7 +446,7 @@ async def test_a_run_is_called_back_once_it_waits_for_it() -> None:
         await app.advance(HOUR)
         run = await app.callback_when(run, PICKED, "decide", 7, key="k")
         assert (run.status, run.object.n) == (DONE, 7)
-        again = await app.callback_when(run, PICKED, "decide", 8, key="k")
+        again = await app.callback_when(run, PICKED, "decide", 7, key="k")
         assert again.object.n == 7
         with pytest.raises(NotWaiting):
             await app.callback_when(run, PICKED, "decide", 8)

@@ -191,7 +191,8 @@ async def test_of_a_hundred_the_slow_one_is_dropped(monkeypatch: pytest.MonkeyPa
         send_little(worker.server)
         reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        writer.write(f"GET {EVENTS} {head}".encode())
         quick = [asyncio.Event() for _ in range(99)]
 
         async def read(begun: asyncio.Event) -> list[tuple[str, int]]:
@@ -233,9 +234,8 @@ async def test_of_a_hundred_the_slow_one_is_dropped(monkeypatch: pytest.MonkeyPa
 
 def send_little(server: Server) -> None:
     """What the system keeps for those who do not read is little."""
-    for site in server._runner.sites:
-        for listening in site._server.sockets:  # type: ignore[attr-defined]
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    for listening in server._listener.sockets:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
 
 
 async def test_a_client_hears_over_http_with_the_workflows_types(crew: Crew) -> None:

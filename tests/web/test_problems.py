@@ -22,8 +22,9 @@ CLASSES = [
 def example(kind: type[StreamwfError]) -> StreamwfError:
     """An error with a value in every field that its message names."""
     text = inspect.cleandoc(kind.__doc__ or "")
-    names = {name for _, name, _, _ in string.Formatter().parse(text) if name}
-    return kind(**{name: f"<{name}>" for name in names})
+    parsed = [(name, spec) for _, name, spec, _ in string.Formatter().parse(text) if name]
+    counted = {name for name, spec in parsed if spec}
+    return kind(**{name: 2 if name in counted else f"<{name}>" for name, _ in parsed})
 
 
 @pytest.mark.parametrize("kind", CLASSES)

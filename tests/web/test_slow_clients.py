@@ -43,7 +43,7 @@ async def cut_off(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.mark.parametrize(
     ("head", "more"),
-    [(b"", b""), (b"GET ", b"/"), (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", b"x")],
+    [(b"", b""), (b"GET ", b"/"), (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ", b"x")],
     ids=["nothing", "a path", "a header"],
 )
 async def test_a_head_that_never_ends(
@@ -72,7 +72,7 @@ async def test_who_waits_for_an_answer_is_not_cut_off(
 async def test_a_body_that_never_ends(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "BODY_TIME", SOON)
     reader, writer = await opened(worker)
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % RUNS
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % RUNS
     writer.write(head + b"Content-Length: 5000\r\n\r\n{")
     task = asyncio.create_task(trickle(writer, b" "))
     told = await cut_off(reader)
@@ -92,7 +92,7 @@ async def test_an_answer_that_nobody_reads(worker: Worker, monkeypatch: pytest.M
     client.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(client, ("127.0.0.1", worker.server.port))
-    asked = b"GET /api/v1/runs?limit=40 HTTP/1.1\r\nHost: x\r\n\r\n"
+    asked = b"GET /api/v1/runs?limit=40 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     # More than the machine itself keeps for a client.
     with client:
         try:
@@ -112,7 +112,7 @@ async def test_a_body_of_a_hundred_megabytes(worker: Worker, chunked: bool) -> N
     part, size = b" " * 1_000_000, 100_000_000
     reader, writer = await opened(worker)
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % RUNS
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % RUNS
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     async def send() -> None:
@@ -139,14 +139,15 @@ async def test_a_body_of_a_hundred_megabytes(worker: Worker, chunked: bool) -> N
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: x\r\n" * 10_000 + b"\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: x\r\n" * 10_000 + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \0\r\n\r\n",
         b"\x16\x03\x01 this is TLS\r\n\r\n",
         b"GET /healthz HTTP/9.9\r\n\r\n",
-        b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n" % RUNS,
-        b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx" % RUNS,
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n" % RUNS,
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"
+        % RUNS,
     ],
     ids=["header", "path", "headers", "zero", "tls", "version", "length", "lengths"],
 )
