@@ -1,6 +1,7 @@
 # python3 may be another version where python3.11 is installed beside it.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := .venv/bin
+JOBS ?= 2
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
@@ -15,8 +16,8 @@ demo: $(READY) ## Run a workflow in memory and look at it in the browser; KEEP=1
 demo-kafka: $(READY) ## The same on a real Kafka broker, which is found or fetched
 	$(BIN)/python -m examples.demo_kafka
 
-test: $(READY) ## Run every test; those on Kafka find or fetch a broker
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run every test, JOBS=2 at a time; those on Kafka find or fetch a broker
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-quick: $(READY) ## Run the tests that need no broker; the end says how many were skipped
 	STREAMWF_SKIP_KAFKA=1 $(BIN)/python -m pytest $(ARGS)

@@ -8,7 +8,7 @@ the message that says what to install.
 import faulthandler
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,22 +41,40 @@ TEARDOWN_SECONDS = 60
 class KafkaTests:
     """What the session knows of its Kafka tests."""
 
-    count: int = 0
     broker: Broker | None = None
     failure: StreamwfError | None = None
 
 
+#: Where processes that share the tests find the broker that was started for all of them.
+SHARED_BROKER = "STREAMWF_TEST_BROKER"
+
 STATE = pytest.StashKey[KafkaTests]()
+OPEN = pytest.StashKey[ExitStack]()
 TERMINAL = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = KafkaTests()
+    config.stash[OPEN] = ExitStack()
     # Taken before tests' output is captured.
     config.stash[TERMINAL] = os.dup(2)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Processes that share the tests share a broker, which is there before they are."""
+    config = session.config
+    shares = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if shares and not SKIP_REQUESTED and not config.option.collectonly:
+        state = config.stash[STATE]
+        # Whatever is wrong, each of them finds it out for itself.
+        with suppress(StreamwfError):
+            state.broker = config.stash[OPEN].enter_context(find_broker(say=print))
+            os.environ[SHARED_BROKER] = state.broker.bootstrap
+            kafka_runtime(say=print)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[OPEN].close()
     os.close(config.stash[TERMINAL])
 
 
@@ -89,18 +107,24 @@ def asks_for(item: pytest.Item, fixture: str) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     state = session.config.stash[STATE]
-    tests = [item for item in session.items if item.get_closest_marker("kafka")]
-    state.count = len(tests)
+    # Who only shares out the tests has none.
+    items = getattr(session, "items", [])
+    tests = [item for item in items if item.get_closest_marker("kafka")]
     with ExitStack() as stack:
         if not SKIP_REQUESTED and not session.config.option.collectonly:
             try:
                 if any(asks_for(test, "kafka") for test in tests):
-                    state.broker = stack.enter_context(find_broker(say=print))
+                    state.broker = _shared_broker() or stack.enter_context(find_broker(say=print))
                 if any(asks_for(test, name) for test in tests for name in OWN_BROKERS):
                     kafka_runtime(say=print)
             except StreamwfError as failure:
                 state.failure = failure
         return (yield)
+
+
+def _shared_broker() -> Broker | None:
+    address = os.environ.get(SHARED_BROKER)
+    return Broker(address, "KAFKA_BROKERS") if address else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,15 +141,18 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     state = config.stash[STATE]
-    if state.count and SKIP_REQUESTED:
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    marked = [report for report in reports if "kafka" in getattr(report, "keywords", ())]
+    count = len({report.nodeid for report in marked})
+    if count and SKIP_REQUESTED:
         terminalreporter.write_line(
-            f"Kafka: {state.count} tests skipped, because STREAMWF_SKIP_KAFKA=1 asks for it;"
+            f"Kafka: {count} tests skipped, because STREAMWF_SKIP_KAFKA=1 asks for it;"
             " `make test` runs them.",
             yellow=True,
         )
     elif state.broker:
         terminalreporter.write_line(
-            f"Kafka: {state.count} tests, broker {state.broker.bootstrap} ({state.broker.rung})"
+            f"Kafka: {count} tests, broker {state.broker.bootstrap} ({state.broker.rung})"
         )
 
 
