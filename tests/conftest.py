@@ -64,6 +64,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Processes that share the tests share a broker, which is there before they are."""
     config = session.config
     shares = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if shares:
+        # They have to find the same tests, in the same order, and some come of sets.
+        os.environ["PYTHONHASHSEED"] = "0"
     if shares and not SKIP_REQUESTED and not config.option.collectonly:
         state = config.stash[STATE]
         # Whatever is wrong, each of them finds it out for itself.
