@@ -153,7 +153,7 @@ def pytest_terminal_summary(
             " `make test` runs them.",
             yellow=True,
         )
-    elif state.broker:
+    elif count and state.broker:
         terminalreporter.write_line(
             f"Kafka: {count} tests, broker {state.broker.bootstrap} ({state.broker.rung})"
         )
