@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .broadcast import Broadcast
 from .client import Client
@@ -30,11 +30,12 @@ from .record import FIRST_KEY, Record
 from .searched import terms_of
 from .settings import Settings, load
 from .shard import Limits, Shard
-from .stored import StoredHost
-from .stored_app import stored_host
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
 from .vaults import Vaults
+
+if TYPE_CHECKING:
+    from .stored import StoredHost
 
 #: How many events are folded before others on the loop have their turn.
 BATCH = 500
@@ -360,7 +361,7 @@ class EmbeddedApp:
     client: speaks to it without a network.
     """
 
-    host: EmbeddedHost | StoredHost
+    host: "EmbeddedHost | StoredHost"
     client: Client
 
 
@@ -390,6 +391,9 @@ async def embedded(
     if store is not None and clock is not None:
         raise InvalidSettings(mistakes="- clock: on a database time is the machine's, leave it out")
     if store is not None:
+        # Programs that only speak to workers have not all that it needs.
+        from .stored_app import stored_host
+
         async with stored_host(workflows, store, key_provider, logger, log_objects) as stored:
             yield _app(stored)
         return
@@ -408,5 +412,5 @@ async def embedded(
             await host.stop()
 
 
-def _app(host: EmbeddedHost | StoredHost) -> EmbeddedApp:
+def _app(host: "EmbeddedHost | StoredHost") -> EmbeddedApp:
     return EmbeddedApp(host, Client(LocalGateway(Operations(host))))

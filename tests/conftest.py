@@ -7,6 +7,7 @@ the message that says what to install.
 
 import faulthandler
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ TERMINAL = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        # Processes that share the tests are not to hear of Ctrl-C; those of tests are.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[STATE] = KafkaTests()
     config.stash[OPEN] = ExitStack()
     # Taken before tests' output is captured.

@@ -254,6 +254,8 @@ class MariaDB(PrivateServer):
             self.binary,
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
+            # Two of them would take each other's files for their own.
+            f"--tmpdir={self.directory}",
             f"--init-file={self.directory / 'users.sql'}",
             f"--socket={self.directory / 'socket'}",
             f"--bind-address={HOST}",

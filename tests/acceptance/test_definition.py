@@ -163,10 +163,14 @@ async def test_a_masked_field(host: Host, name: str, signs: Signs, refused: bool
 
     await host.until(reached)
     assert signs.notes() == [secret]
-    pages = [
-        await host.page(f"/api/v1/{path}")
-        for path in (f"runs/{run_id}", f"runs/{run_id}/history", f"runs?foreign_id={name}")
-    ]
+
+    async def listed() -> str | None:
+        page = await host.page(f"/api/v1/runs?foreign_id={name}")
+        return page if '"missing":[]' in page else None
+
+    paths = (f"runs/{run_id}", f"runs/{run_id}/history")
+    pages = [await host.page(f"/api/v1/{path}") for path in paths]
+    pages.append(await host.until(listed) or "")
     for page in pages:
         assert MASK in page
         assert secret not in page

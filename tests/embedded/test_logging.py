@@ -14,7 +14,7 @@ import structlog
 from pydantic import AfterValidator, BaseModel
 from structlog.testing import capture_logs
 
-from streamwf import Fatal, Masked, Repeat, Run, Workflow, embedded
+from streamwf import Fatal, Masked, Repeat, Retry, Run, Workflow, embedded
 from streamwf.adapters.loggers import RunFilter, add_run
 from streamwf.embedded import EmbeddedHost
 from streamwf.logs import fields_here
@@ -197,7 +197,7 @@ async def test_objects_of_a_workflow_that_is_not_debugged_or_encrypts_are_not_to
 async def test_a_step_that_fails_is_told_of_once_a_minute() -> None:
     logger, workflow = Lines(), orders()
 
-    @workflow.step(NEW, to=PAID)
+    @workflow.step(NEW, to=PAID, retry=Retry(jitter=0))
     async def pay(run: OrderRun) -> Status:
         raise OSError("refused")
 

@@ -208,9 +208,9 @@ async def test_what_nobody_hears_of_goes_to_the_dead_letters_if_it_is_refused(
 ) -> None:
     async with embedded(books) as app, relaying(postgres_url, app.host):
         await ask(on_postgres, "b-1", "b-1")
-        dead = app.host.logs["books"].dead_letters
-        await eventually(lambda: len(dead) == 1, within=WITHIN)
-        assert dead[0][1] == "trigger refused: run_in_progress"
+        log = app.host.logs["books"]
+        await eventually(lambda: len(log.dead_letters) == 1, within=WITHIN)
+        assert log.dead_letters[0][1] == "trigger refused: run_in_progress"
 
 
 # ---- rows that can't be appended

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,8 @@ async def test_of_a_hundred_the_slow_one_is_dropped(monkeypatch: pytest.MonkeyPa
         async with asyncio.timeout(SOON):
             slow = [message async for message in sse.messages(reader)]
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
         assert [message.event for message in slow if message.data][-1] == "dropped"
         moves = [json.loads(message.data) for message in slow if message.event == "run"]
         heard = [(move["foreign_id"], move["version"]) for move in moves]
