@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from streamwf import Client, State
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.adapters.local_kafka import LocalKafka
 from streamwf.settings import Settings
-from streamwf.views import Trigger
+from streamwf.views import Filter, Trigger
 from tests.kafka.cluster import until
 from tests.servers import Redis
 from tests.stored.crowd import Crowd
@@ -78,6 +79,13 @@ async def test_a_process_that_is_killed_finds_everything_again(
     process.start()
     await crowd.ready(process)
     await crowd.all_complete(RUNS)
+
+    async def all_folded() -> bool:
+        async with Client.over_http(process.url) as client:
+            return await client.count(Filter(workflow="orders", state=[State.COMPLETED])) == RUNS
+
+    # What the log has last may not have been read yet.
+    await until(all_folded, "all of it is folded")
     # A directory is one process's, and so can't be looked at before.
     assert process.stop() == 0
     await crowd.nothing_lost_and_nothing_twice(RUNS)
