@@ -20,8 +20,8 @@ PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
 #: host.
 MODES = {"require": (False, False), "verify-ca": (True, False), "verify-full": (True, True)}
 
-# What OpenSSL says of a certificate that is for another host, or another address.
-_MISNAMED = (62, 64)
+#: What OpenSSL says of a certificate that is for another host, or another address.
+MISNAMED = (62, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def certificate_failure(error: BaseException) -> type[StoreUnreachable] | None:
     """What to raise for an error if a certificate is to blame for it."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return StoreMisnamed if cause.verify_code in _MISNAMED else StoreNotTrusted
+            return StoreMisnamed if cause.verify_code in MISNAMED else StoreNotTrusted
     return None
 
 

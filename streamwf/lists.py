@@ -153,11 +153,6 @@ class Selection:
         these = {name: getattr(asked, name) for name in (*names, "workflow")}
         return asked.filter() == Filter.model_construct(**these)
 
-    @property
-    def chooses(self) -> bool:
-        """Whether it is up to status and state, too, which runs fit."""
-        return bool(self.asked.status or self.asked.state)
-
     def stands(self, status: str, state: str) -> bool:
         asked = self.asked
         return (not asked.status or self._workflow.current(status) in asked.status) and (

@@ -18,15 +18,13 @@ from .errors import (
 )
 from .events import derived_id, object_of
 from .fold import Verdict
-from .graph import counts
-from .pacing import Held
+from .overview import standing_of
 from .record import DELETED, Record
 from .roles import roles_of
 from .scheduling import Scheduling
 from .shard import Shard
 from .views import (
     Fork,
-    HeldView,
     RoleView,
     RunView,
     WorkflowView,
@@ -39,13 +37,7 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
     def describe(self, name: str) -> WorkflowView:
         """Raises WorkflowNotFound."""
         workflow = self.workflow(name)
-        total: dict[tuple[str, str], int] = {}
-        held: dict[str, Held] = {}
-        for shard in self.host.shards(name):
-            held |= shard.dispatcher.held()
-            for (status, state), count in shard.counts().items():
-                pair = (workflow.current(status), state)
-                total[pair] = total.get(pair, 0) + count
+        standing = standing_of(self.host, name)
         statuses = list(workflow.status_type.__members__)
         return WorkflowView(
             name=name,
@@ -54,9 +46,9 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
             terminal=[status for status in statuses if workflow.terminal(status)],
             moves=workflow.graph.moves,
             search=list(workflow.search),
-            counts=counts(total),
+            counts=standing.counts,
             mermaid=workflow.mermaid(),
-            held={status: HeldView(**told._asdict()) for status, told in held.items()},
+            held=standing.held,
         )
 
     def roles(self) -> list[RoleView]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field
 
@@ -95,17 +95,31 @@ def overview_of(host: Host, window: timedelta) -> Overview:
     )
 
 
-def _workflow(host: Host, name: str, window: timedelta, now: datetime) -> WorkflowOverview:
+class Standing(NamedTuple):
+    """How many runs are where, by status and state; and the steps that are held for all runs."""
+
+    counts: dict[str, dict[str, int]]
+    held: dict[str, HeldView]
+
+
+def standing_of(host: Host, name: str) -> Standing:
+    """How a workflow stands in the shards that are here."""
     workflow = host.workflows[name]
     total: Counter[tuple[str, str]] = Counter()
     held: dict[str, HeldView] = {}
-    lag = live = 0
     for shard in host.shards(name):
         for (status, state), count in shard.counts().items():
             total[workflow.current(status), state] += count
         held |= {
             status: HeldView(**told._asdict()) for status, told in shard.dispatcher.held().items()
         }
+    return Standing(counts(total), held)
+
+
+def _workflow(host: Host, name: str, window: timedelta, now: datetime) -> WorkflowOverview:
+    standing = standing_of(host, name)
+    lag = live = 0
+    for shard in host.shards(name):
         end = host.end(name, shard.partition)
         lag += max((shard.end if end is None else end) - shard.position, 0)
         live += shard.live
@@ -113,8 +127,8 @@ def _workflow(host: Host, name: str, window: timedelta, now: datetime) -> Workfl
     begins = _begins(now, window)
     return WorkflowOverview(
         name=name,
-        counts=counts(total),
-        held=held,
+        counts=standing.counts,
+        held=standing.held,
         shards=host.partitions,
         live=live,
         lag=lag,

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.reach import unreachable
-from streamwf.adapters.kafka.reader import OffsetReader, consumer, read_to, stop_consumer
+from streamwf.adapters.kafka.reader import OffsetReader, consumer, read_to, started, stop_consumer
 from streamwf.adapters.kafka.topics import Topics
 from streamwf.ports import Filed, Letter
 from streamwf.settings import Settings
@@ -40,7 +40,9 @@ class KafkaLetters:
         partitions = [TopicPartition(topic, n) for n in range(self._settings.partitions)]
         try:
             async with self._turn:
-                reader = await self._started()
+                if self._consumer is None:
+                    self._consumer = await started(consumer(self._settings))
+                reader = self._consumer
                 ends = await reader.end_offsets(partitions)
                 for at in partitions:
                     start = positions.get(at.partition, 0)
@@ -65,17 +67,6 @@ class KafkaLetters:
             await self._append(workflow, [letter])
         except (KafkaError, OSError) as error:
             raise unreachable(self._settings.brokers, error) from error
-
-    async def _started(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            started = consumer(self._settings)
-            try:
-                await started.start()
-            except BaseException:
-                await stop_consumer(started)
-                raise
-            self._consumer = started
-        return self._consumer
 
 
 def _filed(record: ConsumerRecord) -> Filed:

@@ -26,6 +26,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streamwf.adapters.kafka.security import client_arguments
+from streamwf.adapters.tls import MISNAMED
 from streamwf.errors import (
     AccessDenied,
     BrokerMisnamed,
@@ -40,9 +41,6 @@ from streamwf.settings import KafkaSecurity
 
 #: Seconds until a broker that does not answer counts as unreachable.
 PATIENCE = 10.0
-
-#: What OpenSSL says of a certificate that is for another host, or another address.
-_MISNAMED = (62, 64)
 
 #: What the rights of a user may lack: what it is that can't be used, and what has to be granted.
 _RIGHTS: dict[type[KafkaError], tuple[str, str]] = {
@@ -143,7 +141,7 @@ def _failure(address: Address, error: BaseException, security: KafkaSecurity) ->
     broker = _told(address)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            kind = BrokerMisnamed if cause.verify_code in _MISNAMED else BrokerNotTrusted
+            kind = BrokerMisnamed if cause.verify_code in MISNAMED else BrokerNotTrusted
             return kind(broker=broker, cause=cause.verify_message.rstrip("."))
         if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
             return CertificateRefused(broker=broker, cause=cause.reason)

@@ -53,6 +53,16 @@ def consumer(
     )
 
 
+async def started(reader: AIOKafkaConsumer) -> AIOKafkaConsumer:
+    """The consumer, once it has started. One that can't is stopped. Raises KafkaError."""
+    try:
+        await reader.start()
+    except BaseException:
+        await stop_consumer(reader)
+        raise
+    return reader
+
+
 async def stop_consumer(reader: AIOKafkaConsumer) -> None:
     """Stop a consumer, for certain.
 

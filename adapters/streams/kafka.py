@@ -16,6 +16,7 @@ from streamwf.adapters.kafka.reader import (
     OffsetReader,
     consumer,
     read_to,
+    started,
     stop_consumer,
 )
 from streamwf.adapters.kafka.topics import ensure_events, partition_of
@@ -64,7 +65,7 @@ class KafkaStreamer:
         followed = range(count) if only is None else sorted(only)
         partitions = [TopicPartition(topic, number) for number in followed]
         try:
-            reader = await _started(consumer(self._settings, committed=True, group=group))
+            reader = await started(consumer(self._settings, committed=True, group=group))
             try:
                 positions = await _begin(reader, partitions, since, from_latest)
             except BaseException:
@@ -83,7 +84,7 @@ class KafkaStreamer:
         try:
             async with self._turn:
                 if self._looker is None:
-                    self._looker = await _started(consumer(self._settings, committed=True))
+                    self._looker = await started(consumer(self._settings, committed=True))
                 looker, partitions = self._looker, [TopicPartition(topic, n) for n in range(count)]
                 ends = await looker.end_offsets(partitions)
                 return {at.partition: await _after_last(looker, at, ends[at]) for at in partitions}
@@ -110,15 +111,6 @@ class KafkaStreamer:
         if stream not in self._topics:
             self._topics[stream] = await ensure_events(stream, self._settings)
         return self._topics[stream]
-
-
-async def _started(reader: AIOKafkaConsumer) -> AIOKafkaConsumer:
-    try:
-        await reader.start()
-    except BaseException:
-        await stop_consumer(reader)
-        raise
-    return reader
 
 
 async def _after_last(reader: AIOKafkaConsumer, partition: TopicPartition, end: int) -> int:

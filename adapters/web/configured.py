@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from streamwf.access import EVERY, Asked, Authenticator, Identity, Role
+from streamwf.adapters.certificates import mistaken
 from streamwf.adapters.web.guarding import Access, host_of, is_loopback
 from streamwf.adapters.web.tls import tls_of
 from streamwf.adapters.web.tokens import TokenFile, Tokens, entry_of
-from streamwf.errors import AccessNotConfigured, InvalidSettings
+from streamwf.errors import AccessNotConfigured
 from streamwf.ports import Logger
 from streamwf.settings import Settings
 
@@ -35,8 +36,7 @@ def access_of(
     """
     found = [*_authenticators(settings, logger, authenticator)]
     if found and settings.web_open:
-        mistake = "web_open: it is said as well who gets in; leave one of them out"
-        raise InvalidSettings(mistakes=f"- {mistake}")
+        raise mistaken("web_open", "it is said as well who gets in; leave one of them out")
     local = is_loopback(settings.web_host)
     if not (found or local or settings.web_open):
         raise AccessNotConfigured(host=settings.web_host)
@@ -71,9 +71,8 @@ def _imported(place: str) -> Authenticator:
     try:
         found: Authenticator = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        mistake = f"web_authenticator: {place} is not there: {error}"
-        raise InvalidSettings(mistakes=f"- {mistake}") from error
+        raise mistaken("web_authenticator", f"{place} is not there: {error}") from error
     if isinstance(found, type) or not callable(getattr(found, "identify", None)):
-        mistake = f"web_authenticator: {place} has to be an object with the method `identify`"
-        raise InvalidSettings(mistakes=f"- {mistake}")
+        because = f"{place} has to be an object with the method `identify`"
+        raise mistaken("web_authenticator", because)
     return found

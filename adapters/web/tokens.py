@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import hdrs
 
 from streamwf.access import EVERY, Asked, Identity, Role
+from streamwf.adapters.certificates import mistaken
 from streamwf.errors import InvalidSettings
 from streamwf.ports import Logger
 
@@ -155,4 +156,4 @@ def _entry(line: str) -> Entry:
 
 
 def _unusable(path: Path, why: str) -> InvalidSettings:
-    return InvalidSettings(mistakes=f"- web_token_file: {path} can't be used: {why}")
+    return mistaken("web_token_file", f"{path} can't be used: {why}")

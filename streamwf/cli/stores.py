@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from streamwf.adapters.certificates import mistaken
 from streamwf.adapters.stores import MEMORY, open_stores, store_of
-from streamwf.errors import InvalidSettings
 from streamwf.settings import Settings
 from streamwf.stored import Stores
 
@@ -24,7 +24,7 @@ async def opened(workflow: str, settings: Settings) -> AsyncIterator[Stores]:
     url, setting = store_of(settings)
     if url == MEMORY:
         why = "what is in memory is gone with its process: give the URL of a database"
-        raise InvalidSettings(mistakes=f"- {setting}: {why}")
+        raise mistaken(setting, why)
     if settings.log == "kafka":
         from streamwf.adapters.kafka.topics import partitions_of
 
