@@ -9,7 +9,7 @@ import faulthandler
 import os
 import signal
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
 #: Fixtures that start a broker of their own.
 OWN_BROKERS = ("own_kafka", "secure_kafka", "guarded_kafka")
 KAFKA_TESTS = Path(__file__).parent / "kafka"
-TEARDOWN_SECONDS = 60
+GRACE_SECONDS = 60
 
 
 @dataclass
@@ -82,7 +82,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[OPEN].close()
-    os.close(config.stash[TERMINAL])
+    # Processes that share the tests end now, and are watched until they have.
+    if not hasattr(config, "workerinput"):
+        faulthandler.cancel_dump_traceback_later()
+        os.close(config.stash[TERMINAL])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -134,14 +137,45 @@ def _shared_broker() -> Broker | None:
     return Broker(address, "KAFKA_BROKERS") if address else None
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    # pytest-timeout raises in the test, and what waits in a callback of an event loop, or in C,
+    # never hears of it. The process ends then, and those that share the tests go on without it.
+    with _watched(item.config, _timeout_of(item) + GRACE_SECONDS):
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     # The timeout of a test ends when it fails, and what a failed test left running may never end.
-    faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=item.config.stash[TERMINAL])
-    try:
+    with _watched(item.config, GRACE_SECONDS):
         return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A thread that was left behind keeps a process from ending.
+    _end_after(session.config, GRACE_SECONDS)
+
+
+def _timeout_of(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    given = marker.args[0] if marker and marker.args else item.config.getini("timeout")
+    return float(given)
+
+
+@contextmanager
+def _watched(config: pytest.Config, seconds: float) -> Iterator[None]:
+    _end_after(config, seconds)
+    try:
+        yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _end_after(config: pytest.Config, seconds: float) -> None:
+    """Show where each thread is, and end the process, unless it comes to something before."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[TERMINAL])
 
 
 def pytest_terminal_summary(
