@@ -12,7 +12,16 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from .indexing import END, Entry, instant_key, read_instant, read_ref, ref_of
-from .lists import Cursor, Place, Selection, after_all_of, by_instant, descending, instant_of
+from .lists import (
+    Cursor,
+    Place,
+    Selection,
+    after_all_of,
+    by_instant,
+    descending,
+    instant_of,
+    rest_of,
+)
 from .moment import Moment, Span
 from .record import Record
 from .shard import Shard
@@ -87,7 +96,7 @@ class Candidates:
     # ---- in the order of the list
 
     def in_order(self, after: Cursor | None) -> Iterator[Candidate]:
-        """All that may fit and come after a cursor; and of the foreign id at a cursor, all."""
+        """All that may fit and come after a cursor."""
         if not self.by_instant:
             yield from self.by_foreign_id(after)
             return
@@ -164,17 +173,22 @@ class Candidates:
             elif after is not None and self._comes_after((after.workflow,), (name,)):
                 continue
             moments = [Moment(name, asked, shard) for shard in shards]
-            streams = [self._groups_of(moment, start, stop) for moment in moments]
+            streams = [self._groups_of(moment, start, stop, after) for moment in moments]
             groups = merge(*streams, key=lambda group: group[0].place, reverse=self._down)
             yield from chain.from_iterable(groups)
 
-    def _groups_of(self, moment: Moment, start: str, stop: str) -> Iterator[list[Candidate]]:
+    def _groups_of(
+        self, moment: Moment, start: str, stop: str, after: Cursor | None
+    ) -> Iterator[list[Candidate]]:
         for foreign_id, group in moment.groups(start, stop, backwards=self._down):
             place = (moment.name, foreign_id)
-            yield [
-                Candidate(place, moment, ref_of(foreign_id, record.run_id), record)
-                for record in group
-            ]
+            if after is not None and place == (after.workflow, after.foreign_id):
+                group = rest_of(group, after)
+            if group:
+                yield [
+                    Candidate(place, moment, ref_of(foreign_id, record.run_id), record)
+                    for record in group
+                ]
 
     # ---- those that an index shows to be few
 
@@ -275,7 +289,8 @@ class Candidates:
         for key in sorted(named, reverse=self._down):
             if border is None or key == border or self._comes_after(key, border):
                 foreign_id = key[1].decode()
-                for group in self._groups_of(named[key], foreign_id, after_all_of(foreign_id)):
+                stop = after_all_of(foreign_id)
+                for group in self._groups_of(named[key], foreign_id, stop, after):
                     yield from group
 
 

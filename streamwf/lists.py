@@ -86,15 +86,12 @@ def read_cursor(cursor: str | None, order: Order) -> Cursor | None:
 
 
 class Following:
-    """Tells which runs come after a cursor.
-
-    It has to be asked of every run in the order of foreign ids, the newest of each first.
-    """
+    """Tells which runs come after a cursor. Of runs of the cursor's own foreign id, in the order of
+    foreign ids, `rest_of` has told before."""
 
     def __init__(self, order: Order, after: Cursor | None) -> None:
         self._order = order
         self._after = after
-        self._passed = False
 
     def __call__(self, workflow: str, run: Record) -> bool:
         after = self._after
@@ -103,17 +100,19 @@ class Following:
         border = place_at(after)
         place = place_of(self._order, workflow, run)
         if place == border:
-            return self._follows_at_the_border(after, run)
+            return not by_instant(self._order)
         if after.until is not None and run.updated_at > after.until:
             return False
         return place < border if descending(self._order) else place > border
 
-    def _follows_at_the_border(self, after: Cursor, run: Record) -> bool:
+
+def rest_of(runs: list[Record], after: Cursor) -> list[Record]:
+    """Those runs of a cursor's foreign id, the newest first, that come after the cursor."""
+    for number, run in enumerate(runs, 1):
         if run.run_id == after.run_id:
-            self._passed = True
-            return False
-        # The run at the border itself may have left the tables since.
-        return self._passed or run.created_at < after.at
+            return runs[number:]
+    # It has left the tables since: what began before it is older, if clocks are right.
+    return [run for run in runs if run.created_at < after.at]
 
 
 class Selection:

@@ -12,8 +12,10 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from streamwf.adapters.kafka_jars import kafka_runtime
 from streamwf.adapters.local_kafka import Broker, LocalKafka, find_broker
@@ -81,11 +83,26 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    # The process ends now, and is watched until it has.
     config.stash[OPEN].close()
-    # Processes that share the tests end now, and are watched until they have.
-    if not hasattr(config, "workerinput"):
-        faulthandler.cancel_dump_traceback_later()
-        os.close(config.stash[TERMINAL])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return ByFile(config, log)
+
+
+class ByFile(LoadFileScheduling):
+    """Who ends in the midst of a test is not followed by another one that tries the same test."""
+
+    def remove_node(self, node: Any) -> str | None:
+        for unit in self.assigned_work[node].values():
+            crashed = next((test for test, done in unit.items() if not done), None)
+            if crashed is not None:
+                unit[crashed] = True
+                super().remove_node(node)
+                return crashed
+        return super().remove_node(node)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,7 @@ what looking at every run would give."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from streamwf import candidates, listing
 from streamwf.candidates import Chosen
 from streamwf.listing import Listing
-from streamwf.lists import encoded, read_cursor, selections, values_at
+from streamwf.lists import Cursor, encoded, read_cursor, selections, values_at
 from streamwf.moment import Moment
 from streamwf.ports import Change, Checkpoint
 from streamwf.record import Record, State, archive_key, encode_record
@@ -164,7 +165,7 @@ async def finds(moment: Moment, each: Record) -> bool:
 
 
 async def pages(made: Host, asked: Filter, order: Order, limit: int) -> list[list[str]]:
-    found, cursor = [], None
+    found, cursor, passed = [], None, set[Cursor]()
     while True:
         after = read_cursor(cursor, order)
         list_ = Listing(asked, made.chosen(asked), order, after, finds)
@@ -173,7 +174,8 @@ async def pages(made: Host, asked: Filter, order: Order, limit: int) -> list[lis
         assert len(runs) <= limit
         if last is None:
             return found
-        assert after is None or last != after, "it goes on"
+        assert last not in passed, "it goes on"
+        passed.add(last)
         cursor = encoded(last)
 
 
@@ -286,7 +288,7 @@ def test_any_list_of_any_runs(
     stretch: int,
 ) -> None:
     made = host(None if in_memory else tmp_path_factory.mktemp("tables"))
-    with pytest.MonkeyPatch.context() as patch:
+    with closing(made), pytest.MonkeyPatch.context() as patch:
         for name, value in ways.items():
             patch.setattr(listing, name, value)
         patch.setattr(candidates, "STRETCH", stretch)
@@ -295,7 +297,21 @@ def test_any_list_of_any_runs(
         found = asyncio.run(pages(made, asked, order, limit))
         assert [run_id for page in found for run_id in page] == expected
         assert asyncio.run(count(made, asked)) == len(expected)
-    made.close()
+
+
+@pytest.mark.parametrize("order", ["foreign_id", "-foreign_id"])
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_clocks_that_went_back_bring_no_run_twice(
+    monkeypatch: pytest.MonkeyPatch, order: Order, few: int
+) -> None:
+    monkeypatch.setattr(listing, "FEW", few)
+    made = host()
+    part = made.parts["orders"][0]
+    for number, second in enumerate([3, 4, 0, 2]):
+        at = NOW + second * SECOND
+        part.start(record(foreign_id="a", run_id=f"r{number}", created_at=at, updated_at=at))
+    asked = Filter(workflow="orders", created_after=NOW)
+    assert asyncio.run(pages(made, asked, order, 1)) == [["r3"], ["r2"], ["r1"], ["r0"]]
 
 
 def test_a_page_ends_where_nothing_was_found_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from streamwf.errors import InvalidDefinition
-from streamwf.lists import Cursor, Following, Selection
+from streamwf.lists import Cursor, Following, Selection, rest_of
 from streamwf.record import FIRST_KEY, Record
 from streamwf.views import Filter, Order
 from tests.support import NOW, record
@@ -34,16 +34,23 @@ def test_without_a_cursor_all_follow() -> None:
     assert following("created", None, run("a", "1"), run("b", "2")) == ["1", "2"]
 
 
-def test_of_the_foreign_id_at_the_border_what_stands_behind_it_follows() -> None:
-    runs = [run("a", "0"), run("b", "3"), run("b", "2"), run("b", "1"), run("c", "4")]
+def test_in_the_order_of_foreign_ids_the_others_are_compared() -> None:
+    runs = [run("a", "0"), run("b", "1"), run("c", "4")]
     assert following("foreign_id", Cursor("foreign_id", "w", "b", "2", NOW), *runs) == ["1", "4"]
     assert following("-foreign_id", Cursor("-foreign_id", "w", "b", "2", NOW), *runs) == ["0", "1"]
+
+
+def test_of_the_foreign_id_at_the_border_what_stands_behind_it_follows() -> None:
+    # The clock of whoever asked for the newest was behind.
+    runs = [run("b", "3", created=0), run("b", "2", created=2), run("b", "1", created=3)]
+    after = Cursor("foreign_id", "w", "b", "2", NOW + 2 * HOUR)
+    assert [each.run_id for each in rest_of(runs, after)] == ["1"]
 
 
 def test_what_is_older_follows_even_if_the_run_at_the_border_is_gone() -> None:
     runs = [run("b", "4", created=4), run("b", "2", created=2), run("b", "1", created=1)]
     gone = Cursor("foreign_id", "w", "b", "3", NOW + 3 * HOUR)
-    assert following("foreign_id", gone, *runs) == ["2", "1"]
+    assert [each.run_id for each in rest_of(runs, gone)] == ["2", "1"]
 
 
 @pytest.mark.parametrize(("order", "after"), [("created", ["3"]), ("-created", ["1"])])
