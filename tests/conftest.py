@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from streamwf.adapters.kafka_jars import kafka_runtime
 from streamwf.adapters.local_kafka import Broker, LocalKafka, find_broker
@@ -92,17 +92,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     return ByFile(config, log)
 
 
-class ByFile(LoadFileScheduling):
+class ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Who ends in the midst of a test is not followed by another one that tries the same test."""
 
     def remove_node(self, node: Any) -> str | None:
-        for unit in self.assigned_work[node].values():
-            crashed = next((test for test, done in unit.items() if not done), None)
-            if crashed is not None:
-                unit[crashed] = True
-                super().remove_node(node)
-                return crashed
-        return super().remove_node(node)
+        units = self.assigned_work[node].values()
+        unfinished = ((unit, test) for unit in units for test, done in unit.items() if not done)
+        unit, crashed = next(unfinished, (dict[str, bool](), None))
+        if crashed is not None:
+            unit[crashed] = True
+        super().remove_node(node)
+        return crashed
 
 
 @pytest.hookimpl(tryfirst=True)
