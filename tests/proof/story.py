@@ -8,7 +8,7 @@ were answered.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from streamwf import Workflow
@@ -75,6 +75,10 @@ class Story:
     ended_at: when it was looked at.
     settled: whether the engine had all the time that it needs since then.
     faults: how often each was made, by name.
+    skew: by how much two clocks were apart at most, be they of workers, clients or the recorder.
+    lease: how long at most a worker has gone on by what was no longer so: because it had not yet
+        read it, or had lost the shard and did not know. At least the session timeout.
+    keys: ids of the runs that there are keys of at the end, of a workflow that encrypts.
     """
 
     workflow: Workflow[Any, Any]
@@ -89,6 +93,9 @@ class Story:
     letters: frozenset[str] = frozenset()
     settled: bool = True
     faults: Mapping[str, int] = field(default_factory=dict)
+    skew: timedelta = timedelta(0)
+    lease: timedelta = timedelta(seconds=10)
+    keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
