@@ -1,0 +1,129 @@
+"""What came of a simulation: which promises were not kept, and the least of it that breaks them."""
+
+import hashlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.proof.story import Broken, Story
+from tests.simulation.loop import Livelock
+from tests.simulation.plan import Plan, a_plan
+from tests.simulation.world import World, digest
+
+#: The most simulations that are run to find the least that breaks a promise.
+TRIES = 150
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """told: by whom what was said when, and what was done, in its order."""
+
+    plan: Plan
+    broken: Sequence[Broken]
+    seconds: float
+    events: int = 0
+    executed: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+    world: World | None = None
+    story: Story | None = None
+
+
+def outcome_of(plan: Plan) -> Outcome:
+    """Run a plan, and judge what comes of it."""
+    if not plan.setup.rocksdb:
+        return _outcome_of(plan, None)
+    with tempfile.TemporaryDirectory(prefix="streamwf-simulation-") as directory:
+        return _outcome_of(plan, Path(directory))
+
+
+def _outcome_of(plan: Plan, directory: Path | None) -> Outcome:
+    began = time.perf_counter()
+    world = World(plan, directory)
+    try:
+        story = world.run()
+    except Livelock as error:
+        broken = [Broken("nothing runs without an end", str(error))]
+        return Outcome(plan, broken, time.perf_counter() - began, world=world)
+    broken = [Broken("nothing fails by itself", each) for each in world.failures]
+    broken += _alike(story)
+    return Outcome(
+        plan,
+        broken,
+        time.perf_counter() - began,
+        events=sum(map(len, story.logs.values())),
+        executed=len(story.executed),
+        faults=Counter(story.faults),
+        digest=hashlib.sha256(digest(story)).hexdigest(),
+        world=world,
+        story=story,
+    )
+
+
+def _alike(story: Story) -> list[Broken]:
+    return [
+        Broken("the same log gives the same tables", f"{name}, shard {partition}")
+        for name, tables in story.recovered.items()
+        for partition, rows in tables.items()
+        if rows != dict(story.rows[partition])
+    ]
+
+
+def outcome_of_seed(seed: int) -> Outcome:
+    return outcome_of(a_plan(seed))
+
+
+def shrunk(outcome: Outcome) -> Outcome:
+    """The same promise broken with as few of the plan's entries as are needed for that."""
+    plan, promises = outcome.plan, {each.promise for each in outcome.broken}
+    found = outcome
+
+    def breaks(kept: Collection[int]) -> bool:
+        nonlocal found
+        tried = outcome_of(plan.only(kept))
+        if not promises & {each.promise for each in tried.broken}:
+            return False
+        found = tried
+        return True
+
+    least(range(len(plan.entries)), breaks, TRIES)
+    return found
+
+
+def least(items: Sequence[int], breaks: Callable[[Collection[int]], bool], tries: int) -> list[int]:
+    """A part of the items that breaks as all of them do, and of which nothing can be left out.
+
+    Whole stretches are left out first, then smaller ones (delta debugging).
+    """
+    kept, size = list(items), max(len(items) // 2, 1)
+    while kept and tries > 0:
+        start, left_out = 0, False
+        while start < len(kept) and tries > 0:
+            without = kept[:start] + kept[start + size :]
+            tries -= 1
+            if breaks(without):
+                kept, left_out = without, True
+            else:
+                start += size
+        if size == 1 and not left_out:
+            break
+        size = max(size // 2, 1)
+    return kept
+
+
+def places(outcome: Outcome) -> list[int]:
+    """Which entries of its seed's plan an outcome is of."""
+    whole = a_plan(outcome.plan.seed).entries
+    return [n for n, entry in enumerate(whole) if entry in outcome.plan.entries]
+
+
+def command(outcome: Outcome) -> str:
+    """What replays it."""
+    kept = places(outcome)
+    told = f"python -m tests.simulation --seed {outcome.plan.seed}"
+    if len(kept) == len(a_plan(outcome.plan.seed).entries):
+        return told
+    return f"{told} --only {','.join(map(str, kept)) or 'none'}"
