@@ -1,4 +1,8 @@
-"""Standbys: tables kept warm from the changelogs of shards that others own."""
+"""Standbys: tables kept warm from the changelogs of shards that others own.
+
+What a table can't take, mostly because of its disk, is no reason to leave it or others behind: it
+is read again from where the table is.
+"""
 
 import asyncio
 import contextlib
@@ -8,6 +12,7 @@ from functools import partial
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
+from streamwf.adapters.kafka.outages import outages
 from streamwf.adapters.kafka.reader import LogReader
 from streamwf.ports import Logger
 from streamwf.settings import Settings
@@ -15,6 +20,9 @@ from streamwf.tables.changelog import ChangelogRecord, Recovery, StaleTable
 from streamwf.tables.runs import RunsTable
 
 _logger: Logger = structlog.get_logger("streamwf.standby")
+
+#: Seconds until a changelog whose table has failed is read again.
+AGAIN = 1.0
 
 
 class Standbys:
@@ -26,6 +34,7 @@ class Standbys:
         self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
+        self._again: asyncio.Task[None] | None = None
 
     async def follow(self, tables: Mapping[TopicPartition, RunsTable]) -> None:
         """Follow these changelogs and no others."""
@@ -51,8 +60,22 @@ class Standbys:
             self._logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
             self._tables[partition].wipe()
             del self._recoveries[partition]
+        except Exception as error:
+            place = {"topic": partition.topic, "shard": partition.partition}
+            outages.warn("standby_failed", error, self._logger, **place)
+            del self._recoveries[partition]
+            # Not now: whoever delivers has the reader's turn.
+            if self._again is None or self._again.done():
+                self._again = asyncio.create_task(self._follow_again())
+
+    async def _follow_again(self) -> None:
+        await asyncio.sleep(AGAIN)
+        await self.follow(self._tables)
 
     async def stop(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.gather(self._again, return_exceptions=True)
         if self._started:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader.stop()
