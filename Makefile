@@ -2,10 +2,11 @@
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := .venv/bin
 JOBS ?= 2
+SEEDS ?= 1000
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka test test-quick lint types bench features docs screenshots vendor clean
+.PHONY: help demo demo-kafka test test-quick lint types bench simulate features docs screenshots vendor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ lint: $(READY) ## Check style and format
 types: $(READY) ## Check types
 	$(BIN)/mypy --strict -p streamwf
 	$(BIN)/mypy --strict tests/conftest.py $(wildcard tests/typing)
+
+simulate: $(READY) ## Simulate workers that fail in all ways: SEEDS=1000, on all cores; Ctrl-C ends it
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 bench: $(READY) ## Measure throughput on a real broker
 	.venv/bin/python -m benchmarks.throughput

@@ -16,7 +16,9 @@ from tests.simulation.world import BEGINNING, World
 LINES = 250
 
 #: What is left out of an event, as it says nothing here.
-_SAID = frozenset({"specversion", "id", "source", "type", "subject", "time", "runid", "definition"})
+_SAID = frozenset(
+    {"specversion", "id", "source", "type", "subject", "time", "runid", "definition", "errortrace"}
+)
 
 Line = tuple[float, str]
 

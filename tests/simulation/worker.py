@@ -138,6 +138,7 @@ class _Life:
         self._process = process
         self._heard_at = float("-inf")
         self._generation = -1
+        self.standby: frozenset[int] = frozenset()
         self._batches: asyncio.Queue[Batch] = asyncio.Queue(ROOM)
         self.leaving: SimFuture = self._world.loop.create_future()
 
@@ -208,6 +209,7 @@ class _Life:
             self._heard_at = self._world.loop.now
             missed = assignment.generation != self._generation + 1
             self._generation = assignment.generation
+            self.standby = assignment.standby
             self._opening = asyncio.ensure_future(self._assign(assignment, missed))
             await self._until_it_moves()
             await self._host.quiesce(QUIESCE)

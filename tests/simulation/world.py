@@ -188,7 +188,19 @@ class World:
                 found += [f"{key} has something to do: {entries(row)}" for key, row in due]
                 if shard.dispatcher.running:
                     found.append(f"shard {partition} runs a step")
+                found += self._behind(partition, shard.checkpointed)
         return found
+
+    def _behind(self, partition: int, position: int) -> list[str]:
+        """The standbys that have not all that the owner has made durable."""
+        return [
+            f"{worker.name} keeps no copy of shard {partition}"
+            for worker in self.workers
+            if (life := worker.life) is not None
+            and worker.alive
+            and partition in life.standby
+            and (worker.disk.table((NAME, partition)).position or 0) < position
+        ]
 
     def owner_of(self, partition: int) -> Any:
         """The shard, if one worker has it, and none other thinks so."""
