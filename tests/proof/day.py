@@ -66,7 +66,7 @@ class Day:
         await self.app.advance(3 * HOUR)
         assert await self.pay(foreign_id="paused") == "kept"
         await client.resume(paused.run_id)
-        await client.resume((await client.latest(self.shop, "to-pause")).run_id)
+        await client.run(self.shop, "to-pause").resume()
         # Its step is under way by then.
         await client.cancel(await client.trigger(self.shop, "no-more", Order(), wait=True))
         await self.app.settle()

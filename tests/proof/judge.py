@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tests.proof import calls, ends, rows
 from tests.proof.case import Case
 from tests.proof.life import Verdict
-from tests.proof.story import Broken, Story
+from tests.proof.story import Broken, Executed, Story
 
 #: Of one promise that many things break, so many are told.
 TOLD = 20
@@ -120,6 +120,6 @@ def summary(story: Story) -> Summary:
     )
 
 
-def _basis(case: Case, call: calls.Executed) -> int:
+def _basis(case: Case, call: Executed) -> int:
     found = case.moment(call)
     return -1 if found is None or call.kind == "hook" else found[1].basis

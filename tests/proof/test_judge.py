@@ -108,6 +108,12 @@ def refolded(story: Story, records: Iterable[LogRecord]) -> Story:
     return replace(story, logs={0: log}, rows={0: rows}, recovered=recovered)
 
 
+def written(record: LogRecord, **changed: Any) -> MemoryRecord:
+    """A record as it is in memory, with other attributes."""
+    same = MemoryRecord(record.offset, record.key, record.value, record.timestamp)
+    return replace(same, **changed)
+
+
 # ---- what is right
 
 
@@ -153,7 +159,7 @@ def test_a_result_that_is_there_twice_is_right() -> None:
     story = day()
     log = story.logs[0]
     results = [r for r in _readable(story) if event_of(r).type in events.RESULTS]
-    again = [replace(record, offset=len(log) + n) for n, record in enumerate(results)]
+    again = [written(record, offset=len(log) + n) for n, record in enumerate(results)]
     assert judge(refolded(story, [*log, *again])) == []
 
 
@@ -229,7 +235,7 @@ def _altered(story: Story, foreign_id: str, kind: str, **fields: Any) -> Story:
     log = list(story.logs[0])
     last = next(m for m in reversed(run_of(story, foreign_id).moments) if m.event.type == kind)
     value = encode_event(msgspec.structs.replace(last.event, **fields))
-    log[last.offset] = replace(log[last.offset], value=value)
+    log[last.offset] = written(log[last.offset], value=value)
     return refolded(story, log)
 
 
@@ -455,7 +461,7 @@ def test_records_have_their_order() -> None:
     life = run_of(story, "paused")
     one, other = (m.offset for m in life.moments if m.event.type in (events.PAUSE, events.RESUME))
     log = list(story.logs[0])
-    log[one], log[other] = replace(log[other], offset=one), replace(log[one], offset=other)
+    log[one], log[other] = written(log[other], offset=one), written(log[one], offset=other)
     assert broken(with_log(story, log)) & set(OF_ROWS)
 
 
@@ -476,10 +482,10 @@ def a_long_story(rounds: int) -> Story:
         again = msgspec.structs.replace(
             moved.event, type=events.REPEATED, version=version, status="", dueat=moved.at
         )
-        log.append(replace(log[0], value=encode_event(again)))
+        log.append(written(log[0], value=encode_event(again)))
         key = f"{step.run_id}-{version}"
         calls.append(replace(step, version=version, idempotency_key=key, outcome=""))
-    log = [replace(record, offset=n) for n, record in enumerate(log)]
+    log = [written(record, offset=n) for n, record in enumerate(log)]
     return replace(refolded(told, log), executed=calls, asked=(), settled=False)
 
 
