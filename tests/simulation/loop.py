@@ -263,6 +263,7 @@ class SimLoop(asyncio.BaseEventLoop):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._throw_away()
+                self.close()
         finally:
             logging.disable(logging.NOTSET)
             sys.unraisablehook = hook

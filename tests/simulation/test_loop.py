@@ -1,6 +1,7 @@
 """The loop that simulations run on: no time passes, and processes can be killed and stopped."""
 
 import asyncio
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -8,8 +9,15 @@ import pytest
 from tests.simulation.loop import Livelock, Process, SimLoop
 
 
-def test_time_goes_on_only_by_what_is_waited_for() -> None:
-    loop, seen = SimLoop(Random(1)), list[float]()
+@pytest.fixture
+def loop() -> Iterator[SimLoop]:
+    made = SimLoop(Random(1))
+    yield made
+    made.bury()
+
+
+def test_time_goes_on_only_by_what_is_waited_for(loop: SimLoop) -> None:
+    seen = list[float]()
 
     async def sleeps() -> None:
         await asyncio.sleep(3600)
@@ -26,8 +34,8 @@ def test_time_goes_on_only_by_what_is_waited_for() -> None:
     assert seen == [3600.0, 3605.001]
 
 
-def test_of_a_process_that_is_killed_nothing_runs_any_more() -> None:
-    loop, seen = SimLoop(Random(1)), list[str]()
+def test_of_a_process_that_is_killed_nothing_runs_any_more(loop: SimLoop) -> None:
+    seen = list[str]()
     process = Process("worker")
 
     async def works() -> None:
@@ -48,8 +56,8 @@ def test_of_a_process_that_is_killed_nothing_runs_any_more() -> None:
     assert seen == ["work"] * 3
 
 
-def test_a_process_is_killed_after_so_many_of_its_awaits() -> None:
-    loop, seen = SimLoop(Random(1)), list[int]()
+def test_a_process_is_killed_after_so_many_of_its_awaits(loop: SimLoop) -> None:
+    seen = list[int]()
     process = Process("worker")
     process.fuse = 3
 
@@ -64,8 +72,8 @@ def test_a_process_is_killed_after_so_many_of_its_awaits() -> None:
     assert seen == [0, 1, 2]
 
 
-def test_a_process_that_was_stopped_goes_on_with_what_has_come_due() -> None:
-    loop, seen = SimLoop(Random(1)), list[float]()
+def test_a_process_that_was_stopped_goes_on_with_what_has_come_due(loop: SimLoop) -> None:
+    seen = list[float]()
     process = Process("worker")
 
     async def works() -> None:
@@ -73,8 +81,9 @@ def test_a_process_that_was_stopped_goes_on_with_what_has_come_due() -> None:
         seen.append(loop.time())
 
     async def stops() -> None:
+        await asyncio.sleep(0.5)
         loop.stop_process(process)
-        await asyncio.sleep(5)
+        await asyncio.sleep(4.5)
         loop.go_on(process)
         await asyncio.sleep(1)
 
@@ -84,9 +93,7 @@ def test_a_process_that_was_stopped_goes_on_with_what_has_come_due() -> None:
     assert seen == [5.0]
 
 
-def test_what_would_never_let_time_go_on_is_no_simulation() -> None:
-    loop = SimLoop(Random(1))
-
+def test_what_would_never_let_time_go_on_is_no_simulation(loop: SimLoop) -> None:
     async def spins() -> None:
         while True:
             await asyncio.sleep(0)
@@ -94,4 +101,3 @@ def test_what_would_never_let_time_go_on_is_no_simulation() -> None:
     task = loop.spawn(loop.world, spins())
     with pytest.raises(Livelock):
         loop.run(task.done)
-    loop.bury()
