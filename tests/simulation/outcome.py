@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.proof.judge import judge
 from tests.proof.story import Broken, Story
 from tests.simulation.loop import Livelock
 from tests.simulation.plan import Plan, a_plan
@@ -49,7 +50,7 @@ def _outcome_of(plan: Plan, directory: Path | None) -> Outcome:
         broken = [Broken("nothing runs without an end", str(error))]
         return Outcome(plan, broken, time.perf_counter() - began, world=world)
     broken = [Broken("nothing fails by itself", each) for each in world.failures]
-    broken += _alike(story)
+    broken += judge(story)
     return Outcome(
         plan,
         broken,
@@ -61,15 +62,6 @@ def _outcome_of(plan: Plan, directory: Path | None) -> Outcome:
         world=world,
         story=story,
     )
-
-
-def _alike(story: Story) -> list[Broken]:
-    return [
-        Broken("the same log gives the same tables", f"{name}, shard {partition}")
-        for name, tables in story.recovered.items()
-        for partition, rows in tables.items()
-        if rows != dict(story.rows[partition])
-    ]
 
 
 def outcome_of_seed(seed: int) -> Outcome:
