@@ -100,7 +100,7 @@ def _steps(shop: Shop, recorder: Recorder) -> None:
     soon = Retry(initial=timedelta(seconds=1), jitter=0, attempts=3)
 
     @shop.step(Status.NEW, to=Status.OFFERED, retry=soon, on_error=Status.BROKEN)
-    async def offer(run: Run[Order, Status]) -> Status | Pause | Cancel | Repeat:
+    async def offer(run: Run[Order, Status]) -> Status | Pause | Cancel | Repeat | Skip:
         with recorder.call("step", run) as led_to:
             if run.attempt <= run.object.clumsy:
                 raise Clumsy(f"{run.object.secret}, try {run.attempt}")
@@ -109,6 +109,8 @@ def _steps(shop: Shop, recorder: Recorder) -> None:
                 return Pause("a look")
             if first == "cancel":
                 return Cancel("enough")
+            if first == "skip":
+                return Skip()
             if first == "repeat":
                 return Repeat(after=timedelta(minutes=1))
             led_to[0] = "OFFERED"
@@ -147,6 +149,7 @@ def _answers(shop: Shop, recorder: Recorder) -> None:
     )
     async def pay(run: Run[Order, Status], amount: int) -> Status | Skip:
         with recorder.call("callback", run, "pay") as led_to:
+            _slip(run)
             if amount <= 0:
                 return Skip()
             run.object.paid += amount
@@ -156,6 +159,7 @@ def _answers(shop: Shop, recorder: Recorder) -> None:
     @shop.timeout(Status.OFFERED, after=timedelta(hours=2), to=Status.LAPSED)
     async def remind(run: Run[Order, Status]) -> Skip:
         with recorder.call("timeout", run, "remind"):
+            _slip(run)
             return Skip()
 
     @shop.timeout(Status.OFFERED, after=timedelta(hours=5), to=Status.LAPSED)
@@ -170,10 +174,15 @@ def _answers(shop: Shop, recorder: Recorder) -> None:
             return Status.LAPSED
 
 
+def _slip(run: Run[Order, Status]) -> None:
+    """The first try of whatever is beside the steps of those that are called clumsy."""
+    if run.foreign_id.startswith("clumsy") and run.attempt == 1:
+        raise Clumsy(run.foreign_id)
+
+
 def _hook(shop: Shop, recorder: Recorder, on: str) -> None:
     async def told(run: Run[Order, Status]) -> None:
         with recorder.call("hook", run, on):
-            if run.foreign_id.startswith("clumsy") and run.attempt == 1:
-                raise Clumsy(on)
+            _slip(run)
 
     getattr(shop, f"on_{on}")(told)
