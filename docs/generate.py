@@ -6,8 +6,11 @@ from pathlib import Path
 
 from docs.commands import cli
 from streamwf.adapters.described import METRICS
-from streamwf.adapters.web.needs import NEEDS, OF_EVERY
+from streamwf.adapters.web import NoPeers, application
+from streamwf.adapters.web.needs import NEEDS
 from streamwf.cli.options import told as told_default
+from streamwf.embedded import EmbeddedHost
+from streamwf.operations import Operations
 from streamwf.record import LIVE, TRANSITIONS, State
 from streamwf.settings import Settings
 
@@ -105,9 +108,11 @@ def access() -> str:
     head = "| call | takes the role |\n| --- | --- |\n"
     before, _, rest = (HERE / "access.md").read_text().partition(head)
     rows = ""
-    for (method, path), role in NEEDS.items():
-        told = f"{role} of every workflow" if path in OF_EVERY else str(role)
-        rows += f"| `{method} {path}` | {told} |\n"
+    needs = application(Operations(EmbeddedHost()), NoPeers(), lambda: None)[NEEDS]
+    for (method, path), need in needs.items():
+        if need.role is not None:
+            told = f"{need.role} of every workflow" if need.of_every else str(need.role)
+            rows += f"| `{method} {path}` | {told} |\n"
     return f"{before}{head}{rows}\n{rest.partition(BLANK)[2]}"
 
 

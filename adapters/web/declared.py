@@ -1,4 +1,5 @@
-"""What the API has: each operation is declared once, for the router and for its document."""
+"""What the API has: each operation is declared once, for the router, for its document, and for who
+may ask for it."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +8,9 @@ from typing import Any, Literal, TypeVar, cast
 
 from aiohttp import web
 
+from streamwf.access import Role
 from streamwf.adapters.web.answers import Handler
+from streamwf.adapters.web.needs import Need, Needs
 from streamwf.adapters.web.reading import Nothing, read_body, read_parameters, refuse_condition
 from streamwf.errors import StreamwfError
 from streamwf.views import Request, View
@@ -30,6 +33,8 @@ class Declared:
     """An operation of the API.
 
     path: as the router takes it; a part in braces may say what it has to be, after a colon.
+    role: that it takes; where its path ends with one of several actions, that of each. None if
+        anybody may ask. of_every: whether it has to be one for every workflow.
     says: what it does, in a line.
     answers: what is told with each status that is no problem; `str` is text.
     problems: those that it has beyond the ones that every operation may have.
@@ -39,6 +44,7 @@ class Declared:
 
     method: Method
     path: str
+    role: Role | Mapping[Any, Role] | None
     handle: Handler
     says: str
     answers: Mapping[int, type[View] | type[str]]
@@ -47,6 +53,7 @@ class Declared:
     body: type[Request] | None = None
     optional: bool = False
     conditional: bool = False
+    of_every: bool = False
 
     def route(self, limit: int) -> web.RouteDef:
         """limit: bytes of the record that a request leads to."""
@@ -68,6 +75,14 @@ class Declared:
         options: dict[str, Any] = heads if self.method == "GET" else {}
         add = {"GET": web.get, "POST": web.post, "PUT": web.put}[self.method]
         return add(self.path, checked, **options)
+
+    @property
+    def needs(self) -> Needs:
+        """What it takes of who asks, by method and path, for each action that it may end with."""
+        if not isinstance(self.role, Mapping):
+            return {(self.method, self.template): Need(self.role, self.of_every)}
+        stem, _, _ = self.template.rpartition("/")
+        return {(self.method, f"{stem}/{action}"): Need(role) for action, role in self.role.items()}
 
     @property
     def parts(self) -> Mapping[str, list[str]]:

@@ -18,7 +18,7 @@ from streamwf.access import (
     is_seen,
 )
 from streamwf.adapters.web.answers import Handler
-from streamwf.adapters.web.needs import PUBLIC, path_of, role_needed
+from streamwf.adapters.web.needs import need_of
 from streamwf.adapters.web.tls import NO_TLS, Tls
 from streamwf.errors import CrossSite, HostRefused, NotAuthenticated
 
@@ -58,15 +58,15 @@ def guarding(access: Access) -> Middleware:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        need = need_of(request)
         # Probes ask by any address, and are told nothing that others may not know.
-        if path_of(request) in PUBLIC:
+        if need.role is None:
             return await handler(request)
         _check_host(request, access.hosts)
         _check_origin(request)
         identity = await access.identify(request)
-        role, of_every = role_needed(request)
-        with asked_by(identity, role):
-            if of_every:
+        with asked_by(identity, need.role):
+            if need.of_every:
                 check_role(EVERY)
             # Before what else is wrong with it is told; of other workflows nothing is.
             workflow = request.match_info.get("name")

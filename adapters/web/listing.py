@@ -12,7 +12,7 @@ from streamwf.adapters.web.declared import asked as asked_for
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.forwarding import Question
 from streamwf.adapters.web.merging import merged_page
-from streamwf.adapters.web.needs import role_of_action
+from streamwf.adapters.web.needs import ACTIONS
 from streamwf.bulk import steer_all
 from streamwf.errors import NotReady
 from streamwf.lists import selections
@@ -45,7 +45,7 @@ class ListViews:
         asked = asked_for(request, BulkSteering)
         # With a key each counts once, even if its shard moves while it is under way.
         asked = asked.model_copy(update={"key": asked.key or uuid4().hex})
-        with needing(role_of_action(asked.action)):
+        with needing(ACTIONS[asked.action]):
             return await self._bulk(request, asked)
 
     async def _bulk(self, request: web.Request, asked: BulkSteering) -> web.Response:

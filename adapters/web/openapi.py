@@ -11,7 +11,6 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from streamwf.adapters import sse
 from streamwf.adapters.problems import CONTENT_TYPE, Problem, status_of_class
 from streamwf.adapters.web.declared import Declared, EventStream
-from streamwf.adapters.web.needs import PUBLIC
 from streamwf.adapters.web.reading import IDEMPOTENCY_KEY, MAX_KEY
 from streamwf.adapters.web.tags import EXAMPLE
 from streamwf.errors import (
@@ -200,7 +199,7 @@ def _problems(operation: Declared) -> dict[int, Any]:
         says[408].append("The body did not arrive in time")
         says[413].append("The body is too large")
         says[415].append("The body is not JSON")
-    guarded = () if operation.path in PUBLIC else _GUARDED
+    guarded = () if operation.role is None else _GUARDED
     every: tuple[type[StreamwfError], ...] = (InvalidQuery, *guarded, *operation.problems)
     for problem in dict.fromkeys(every):
         says[status_of_class(problem) or 500].append(_about(problem))

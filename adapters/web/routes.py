@@ -1,6 +1,6 @@
 """The web application that every host serves: the HTTP API, health and metrics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from aiohttp import web
@@ -11,6 +11,7 @@ from streamwf.adapters.web.answers import LOGGER, add_headers, problems, tagged,
 from streamwf.adapters.web.api import Views, of_process
 from streamwf.adapters.web.calling_back import CallbackViews
 from streamwf.adapters.web.connectors import ConnectorViews
+from streamwf.adapters.web.declared import Declared
 from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.events import EventViews
 from streamwf.adapters.web.forwarding import DEADLINE, Forwarder, Peers
@@ -18,15 +19,18 @@ from streamwf.adapters.web.guarding import LOCAL_ONLY, Access, guarding
 from streamwf.adapters.web.handlers import ProcessViews, RunViews, WorkflowViews
 from streamwf.adapters.web.letters import LetterViews
 from streamwf.adapters.web.listing import ListViews
+from streamwf.adapters.web.needs import NEEDS, public
 from streamwf.adapters.web.openapi import document
 from streamwf.adapters.web.overview import OverviewViews
-from streamwf.adapters.web.page import add_page
+from streamwf.adapters.web.page import SETTINGS, add_page, page_paths
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.operations import Operations
 
 #: Where an application keeps its OpenAPI document.
 DOCUMENT = web.AppKey[bytes]("document")
+
+_DOCUMENT = "/openapi.json"
 
 
 def application(
@@ -70,9 +74,10 @@ def application(
         letters=LetterViews(operations),
     )
     declared = views.operations()
-    app.add_routes(operation.route(operations.host.max_record_bytes) for operation in declared)
+    _add(app, declared, operations.host.max_record_bytes)
+    app[NEEDS] |= public({_DOCUMENT, SETTINGS, *page_paths()})
     app[DOCUMENT] = msgspec.json.encode(document(declared))
-    app.router.add_get("/openapi.json", openapi)
+    app.router.add_get(_DOCUMENT, openapi)
     add_page(app, operations.host)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
@@ -90,7 +95,13 @@ def process_application(
 ) -> web.Application:
     """What a process serves that has no runs: health and metrics."""
     app = web.Application(middlewares=[problems, guarding(access)])
-    operations = of_process(ProcessViews(ready, registry))
-    app.add_routes(operation.route(0) for operation in operations)
+    _add(app, of_process(ProcessViews(ready, registry)), 0)
     app.on_response_prepare.append(add_headers)
     return app
+
+
+def _add(app: web.Application, declared: Sequence[Declared], limit: int) -> None:
+    """Serve operations to those who may ask for them. limit: bytes of the record that a request
+    leads to."""
+    app.add_routes(operation.route(limit) for operation in declared)
+    app[NEEDS] = {route: need for each in declared for route, need in each.needs.items()}

@@ -1,17 +1,18 @@
 """Who may ask what: every route by every role, on one worker and through another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from streamwf.access import EVERY, Asked, Identity, Role
 from streamwf.adapters.web import Access, NoPeers, application, serve
 from streamwf.adapters.web.forwarding import LOCAL
-from streamwf.adapters.web.needs import NEEDS, OF_EVERY, PUBLIC, routes_of
+from streamwf.adapters.web.needs import NEEDS
 from streamwf.embedded import EmbeddedHost
 from streamwf.operations import Operations
 from tests.web.harness import Pair, Reply, SplitPeers, Worker, orders, refunds, running, two_workers
@@ -43,9 +44,29 @@ def who(name: str, **more: str) -> dict[str, Any]:
     return {"headers": {"X-Who": name, **more}}
 
 
-def routes() -> list[tuple[str, str]]:
+def the_application() -> web.Application:
     host = EmbeddedHost(orders(asyncio.Event()), refunds())
-    return sorted(set(routes_of(application(Operations(host), NoPeers(), lambda: None))))
+    return application(Operations(host), NoPeers(), lambda: None)
+
+
+#: What each route takes, as it is declared.
+NEEDED = the_application()[NEEDS]
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every method and path that is answered, with the actions that it may end with spelled out."""
+    return sorted(set(served(the_application())))
+
+
+def served(app: web.Application) -> Iterator[tuple[str, str]]:
+    for route in app.router.routes():
+        if route.resource is None or route.method == hdrs.METH_HEAD:
+            continue
+        path, info = route.resource.canonical, route.resource.get_info()
+        pattern = info["pattern"].pattern if "pattern" in info else ""
+        found = re.search(r"\(\?P<(action|asked)>([^)]*)\)", pattern)
+        for each in found[2].split("|") if found else [""]:
+            yield route.method, path.replace(f"{{{found[1]}}}", each) if found else path
 
 
 @pytest.fixture
@@ -78,8 +99,11 @@ async def history(worker: Worker, run_id: str) -> list[dict[str, Any]]:
 
 
 def test_every_route_says_which_role_it_takes() -> None:
-    public = {("GET", path) for path in PUBLIC}
-    assert set(routes()) == set(NEEDS) | public
+    assert set(routes()) == set(NEEDED)
+    public = {path for (_, path), need in NEEDED.items() if need.role is None}
+    assert {path for path in public if not path.startswith("/page/")} == {
+        *("/", "/healthz", "/readyz", "/openapi.json"),
+    }
 
 
 #: What is sent to routes that read a body before they look for what it is about.
@@ -109,11 +133,11 @@ async def test_each_role_may_do_what_the_table_says(
     guarded: Worker, method: str, path: str
 ) -> None:
     run_id = await started(guarded, "o-1")
-    needed = NEEDS.get((method, path))
+    needed, of_every = NEEDED[method, path].role, NEEDED[method, path].of_every
     for name in ("viewer", "operator", "admin"):
         reply = await asked(guarded, method, path, run_id, **who(name))
         role = IDENTITIES[name].roles["orders"]
-        if path in OF_EVERY or (path.endswith("/bulk") and role < Role.OPERATOR):
+        if of_every or (path.endswith("/bulk") and role < Role.OPERATOR):
             assert reply.status == 403
         elif needed is not None and role < needed:
             assert (reply.status, reply.json["needed"]) == (403, str(needed)), (name, reply.body)
@@ -129,7 +153,7 @@ async def test_whoever_is_not_known_is_told_to_say_who_it_is(
 ) -> None:
     for options in ({}, who("mallory"), who("mallory", **{LOCAL: "1"})):
         reply = await asked(guarded, method, path, "x", **options)
-        if path in PUBLIC:
+        if NEEDED[method, path].role is None:
             assert reply.status == 200
             continue
         assert reply.status == 401, (path, reply.body)
@@ -144,7 +168,7 @@ async def test_a_workflow_without_a_role_is_not_there(
 ) -> None:
     run_id = await started(guarded, "o-1")
     reply = await asked(guarded, method, path, run_id, **who(name))
-    if path in PUBLIC | OF_EVERY:
+    if NEEDED[method, path].role is None or NEEDED[method, path].of_every:
         return
     if "{" in path or path.endswith("/bulk"):
         assert reply.status == 404, reply.body
