@@ -181,6 +181,12 @@ class HttpGateway:
         path = f"{_schedule(name, schedule)}/{action}"
         return await self._ask(ScheduleView, "POST", path, {}, steering)
 
+    async def run_schedule(
+        self, name: str, schedule: str, reason: str, key: str | None
+    ) -> Requested:
+        steering = Steering(reason=reason, key=key or uuid4().hex)
+        return await self._ask(Requested, "POST", f"{_schedule(name, schedule)}/run", {}, steering)
+
     async def connectors(self, name: str) -> Connectors:
         return await self._ask(Connectors, "GET", f"workflows/{_quoted(name)}/connectors")
 

@@ -188,6 +188,7 @@ class SyncClient(Blocking[Client]):
     pause_schedule = blocking(Client.pause_schedule)
     resume_schedule = blocking(Client.resume_schedule)
     delete_schedule = blocking(Client.delete_schedule)
+    run_schedule = blocking(Client.run_schedule)
     backfill = blocking(Client.backfill)
 
     connectors = blocking(Client.connectors)

@@ -171,8 +171,13 @@ class ScheduleNotDeclared(RequestRefused):
 
 
 class SlotFailed(RequestRefused):
-    """The function of schedule {name!r} failed at slot {slot}: {error}. The slots before it are
-    requested; mend it, and ask again."""
+    """The function of schedule {name!r} failed at slot {slot}: {error}. Mend it, and ask again:
+    what was requested before is not requested twice."""
+
+
+class SlotLeftOut(RequestRefused):
+    """The function of schedule {name!r} leaves {slot} out: there is no run. Ask at another time, or
+    start a run yourself, with `streamwf trigger`."""
 
 
 class InvalidForeignId(RequestRefused):

@@ -26,14 +26,14 @@ from .looking import Host
 from .record import Record, State
 from .schedules import (
     Plan,
+    SlotRun,
     Spec,
-    apart,
     as_declared,
     check_spec,
     due_of,
     packed,
     plan_of,
-    run_id_of_slot,
+    run_of_slot,
     slot_name,
 )
 
@@ -73,7 +73,9 @@ class Firing:
         try:
             for slot in cron.slots(due.after, due.until, BATCH):
                 name = record.foreign_id
-                done.passed(slot, await fire(self._host, self._workflow, name, plan, slot))
+                run = run_of_slot(self._workflow.name, name, plan, slot)
+                fired = await fire(self._host, self._workflow, name, plan.spec, run)
+                done.passed(slot, fired)
         except BaseException as error:
             if of_the_loop(error):
                 raise
@@ -114,26 +116,25 @@ async def fire(
     host: Host,
     workflow: Workflow[Any, Any],
     name: str,
-    plan: Plan,
-    slot: datetime,
+    spec: Spec,
+    run: SlotRun,
     *,
-    backfill: bool = False,
+    asked: bool = False,
     by: str = "",
 ) -> bool:
-    """Request the run of a slot, and say whether it has one. Nothing is requested if not.
+    """Request a run of a schedule, and say whether there is one. Nothing is requested if not.
 
-    backfill: whether it is to start beside other runs, unless the slot has its run already.
-    by: who has asked for it.
+    asked: whether somebody has asked for it. by: who that was, as far as is known.
 
     Raises ScheduleNotDeclared, InvalidObject, UnknownStatus, TerminalStart, RecordTooLarge, and
     what the schedule's function and `Host.append` do.
     """
-    event = await _event(host, workflow, name, plan, slot, backfill, by)
+    event = await _event(host, workflow, name, spec, run, by)
     if event is not None:
         # Its data may have been deleted: then it was started before.
         with (
             contextlib.suppress(KeyDestroyed),
-            host.tracing.request(workflow.name, event, cause=None if backfill else "") as traced,
+            host.tracing.request(workflow.name, event, cause=None if asked else "") as traced,
         ):
             await host.append(workflow.name, traced)
             steered(host.logger, workflow, traced, "appended")
@@ -144,29 +145,25 @@ async def _event(
     host: Host,
     workflow: Workflow[Any, Any],
     name: str,
-    plan: Plan,
-    slot: datetime,
-    backfill: bool,
+    spec: Spec,
+    run: SlotRun,
     by: str,
 ) -> Event | None:
-    """The trigger of a slot's run; None if the slot is left out."""
-    data = await _object(workflow, name, plan.spec, slot)
+    """The trigger of a run; None if its slot is left out."""
+    data = await _object(workflow, name, spec, run.slot)
     if data is None:
         return None
-    foreign_id, overlap = plan.naming(slot)
-    run_id = run_id_of_slot(workflow.name, name, foreign_id, slot)
-    beside = apart(foreign_id, slot)
     event = request(
         workflow.name,
         events.TRIGGER,
-        beside if overlap == "start" and not backfill else foreign_id,
+        run.foreign_id,
         host.clock.now(),
-        event_id=derived_id(events.TRIGGER, run_id),
-        runid=run_id,
-        status=workflow.check_start(plan.spec.status).name,
+        event_id=derived_id(events.TRIGGER, run.run_id),
+        runid=run.run_id,
+        status=workflow.check_start(spec.status).name,
         data=data,
-        reason=f"schedule {name}, slot {slot_name(slot)}",
-        instead=beside if backfill else "",
+        reason=run.reason,
+        instead=run.instead,
         by=by,
     )
     size = len(encode_event(event))

@@ -1,5 +1,6 @@
 """The client's part for schedules, and what it speaks through."""
 
+from collections import deque
 from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, TypeVar
@@ -16,6 +17,7 @@ from .schedule_views import (
     ScheduleView,
 )
 from .scheduling import Scheduling
+from .views import Requested
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -33,6 +35,10 @@ class ScheduleGateway(Protocol):
     async def steer_schedule(
         self, name: str, schedule: str, action: ScheduleAction, reason: str
     ) -> ScheduleView: ...
+
+    async def run_schedule(
+        self, name: str, schedule: str, reason: str, key: str | None
+    ) -> Requested: ...
 
     async def backfill(self, name: str, schedule: str, asked: BackfillRequest) -> BackfillView: ...
 
@@ -56,6 +62,11 @@ class LocalSchedules:
     ) -> ScheduleView:
         return await self._operations.steer_schedule(name, schedule, action, reason)
 
+    async def run_schedule(
+        self, name: str, schedule: str, reason: str, key: str | None
+    ) -> Requested:
+        return await self._operations.run_schedule(name, schedule, reason, key)
+
     async def backfill(self, name: str, schedule: str, asked: BackfillRequest) -> BackfillView:
         return await self._operations.backfill(name, schedule, asked)
 
@@ -64,6 +75,7 @@ class ScheduleClient:
     """The part of the client that makes and steers schedules."""
 
     _gateway: ScheduleGateway
+    _requested: deque[str]
 
     async def schedule(
         self,
@@ -136,6 +148,26 @@ class ScheduleClient:
         Raises ScheduleNotFound, and ScheduleDeclared if it is declared in code.
         """
         return await self._gateway.steer_schedule(workflow.name, name, "delete", reason)
+
+    async def run_schedule(
+        self,
+        workflow: Workflow[Any, Any],
+        name: str,
+        reason: str = "",
+        *,
+        key: str | None = None,
+    ) -> str:
+        """Start a run at once, and return its id once the log has the request.
+
+        Its foreign id is its own, so that it waits for no other run. The slots of the schedule
+        stay as they are; it may be paused. key: the same key leads to the same run.
+
+        Raises ScheduleNotFound, SlotFailed, SlotLeftOut, ScheduleNotDeclared, and what is wrong
+        with the object.
+        """
+        requested = await self._gateway.run_schedule(workflow.name, name, reason, key)
+        self._requested.append(requested.run_id)
+        return requested.run_id
 
     async def backfill(
         self,

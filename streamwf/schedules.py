@@ -183,9 +183,45 @@ def apart(foreign_id: str, slot: datetime) -> str:
     return f"{foreign_id}@{slot_name(slot)}"
 
 
-def run_id_of_slot(workflow: str, name: str, foreign_id: str, slot: datetime) -> str:
-    """The id of the run of a slot, whoever starts it and however often."""
-    return derived_id(SCHEDULE, workflow, name, foreign_id, slot_name(slot))
+class SlotRun(NamedTuple):
+    """A run that a schedule starts.
+
+    slot: what its object is made for. foreign_id: under which it is asked for. instead: as in
+    `Event`. reason: why there is a run.
+    """
+
+    slot: datetime
+    run_id: str
+    foreign_id: str
+    instead: str
+    reason: str
+
+
+def run_of_slot(workflow: str, name: str, plan: Plan, slot: datetime) -> SlotRun:
+    """The run of a slot, as it is started at its time. Its id is the same whoever starts it."""
+    foreign_id, overlap = plan.naming(slot)
+    run_id = derived_id(SCHEDULE, workflow, name, foreign_id, slot_name(slot))
+    called = apart(foreign_id, slot) if overlap == "start" else foreign_id
+    return SlotRun(slot, run_id, called, "", f"schedule {name}, slot {slot_name(slot)}")
+
+
+def run_of_past_slot(workflow: str, name: str, plan: Plan, slot: datetime) -> SlotRun:
+    """The run of a slot, beside all others, unless it has been started at its time."""
+    foreign_id, _ = plan.naming(slot)
+    run = run_of_slot(workflow, name, plan, slot)
+    return run._replace(foreign_id=foreign_id, instead=apart(foreign_id, slot))
+
+
+def run_of_request(
+    workflow: str, name: str, plan: Plan, now: datetime, key: str, reason: str
+) -> SlotRun:
+    """The run that somebody asks for, beside all others and of no slot: one for each key."""
+    foreign_id = plan.spec.foreign_id
+    run_id = derived_id(SCHEDULE, workflow, name, foreign_id, "run", key)
+    # It takes no more room than a slot does.
+    called = f"{foreign_id}@run-{run_id.replace('-', '')[:16]}"
+    told = f"schedule {name}, run now" + (f": {reason}" if reason else "")
+    return SlotRun(now.replace(microsecond=0), run_id, called, "", told)
 
 
 # ---- those that the code declares

@@ -17,6 +17,7 @@ from .errors import (
     ScheduleNotFound,
     ScheduleRefused,
     SlotFailed,
+    SlotLeftOut,
     StreamwfError,
 )
 from .events import CANCEL, PAUSE, RESUME, derived_id, request
@@ -36,7 +37,7 @@ from .schedule_views import (
 )
 from .schedules import (
     LAST,
-    Plan,
+    SlotRun,
     Spec,
     change,
     changed,
@@ -44,13 +45,15 @@ from .schedules import (
     check_spec,
     is_undeclared,
     plan_of,
+    run_of_past_slot,
+    run_of_request,
     schedules_in,
     slot_name,
     started,
 )
 from .shard import Shard
 from .telling import text
-from .views import run_view
+from .views import Requested, run_view
 
 _REQUESTS = {"pause": PAUSE, "resume": RESUME, "delete": CANCEL}
 
@@ -209,7 +212,25 @@ class Scheduling(Changing):
             raise ScheduleRefused(action=action, name=schedule, state=answer.record.state)
         return self._schedule_told(shard, answer.record)
 
-    # ---- the past
+    # ---- beside its time
+
+    async def run_schedule(
+        self, name: str, schedule: str, reason: str = "", key: str | None = None
+    ) -> Requested:
+        """Request a run at once, under a foreign id of its own; the slots stay as they are.
+
+        Of a paused schedule, too. key: makes a repeat harmless: the same key leads to the same run.
+
+        Raises WorkflowNotFound, NotReady, ScheduleNotFound, ScheduleNotDeclared, InvalidForeignId,
+        InvalidObject, UnknownStatus, TerminalStart, RecordTooLarge, SlotFailed, and SlotLeftOut.
+        """
+        shard, record = self._schedule(name, schedule)
+        plan, _ = plan_of(record)
+        now, once = self.host.clock.now(), key or str(uuid.uuid4())
+        run = run_of_request(name, schedule, plan, now, once, reason)
+        if not await self._fired(shard.workflow, schedule, plan.spec, run):
+            raise SlotLeftOut(name=schedule, slot=slot_name(run.slot))
+        return Requested(run_id=run.run_id)
 
     async def backfill(self, name: str, schedule: str, asked: BackfillRequest) -> BackfillView:
         """Request runs for slots of the past that have none, each under a foreign id of its own.
@@ -228,7 +249,8 @@ class Scheduling(Changing):
         slots = cron.slots(max(asked.start, EPOCH) - INSTANT, until, asked.limit)
         left_out = 0
         for slot in slots:
-            left_out += not await self._backfilled(shard.workflow, schedule, plan, slot)
+            run = run_of_past_slot(name, schedule, plan, slot)
+            left_out += not await self._fired(shard.workflow, schedule, plan.spec, run)
         after = cron.next_after(slots[-1]) if slots else None
         return BackfillView(
             slots=slots,
@@ -236,19 +258,17 @@ class Scheduling(Changing):
             cursor=after if after is not None and after <= until else None,
         )
 
-    async def _backfilled(
-        self, workflow: Workflow[Any, Any], schedule: str, plan: Plan, slot: datetime
+    async def _fired(
+        self, workflow: Workflow[Any, Any], schedule: str, spec: Spec, run: SlotRun
     ) -> bool:
         try:
-            return await fire(
-                self.host, workflow, schedule, plan, slot, backfill=True, by=who_asks()
-            )
+            return await fire(self.host, workflow, schedule, spec, run, asked=True, by=who_asks())
         except StreamwfError:
             raise
         except Exception as error:
             said = Redaction().of(str(error)) if workflow.masks else error
             why = text(f"{type(error).__name__}: {said}")
-            raise SlotFailed(name=schedule, slot=slot_name(slot), error=why) from error
+            raise SlotFailed(name=schedule, slot=slot_name(run.slot), error=why) from error
 
 
 def _object(plan: Any) -> Any:

@@ -17,7 +17,7 @@ from streamwf.schedule_views import (
     Schedules,
     ScheduleView,
 )
-from streamwf.views import Steering
+from streamwf.views import Requested, Steering
 
 _SCHEDULES = f"{WORKFLOW}/schedules"
 _SCHEDULE = f"{_SCHEDULES}/{{schedule}}"
@@ -31,6 +31,7 @@ _LETTER_ACTIONS = "|".join(LETTER_ACTIONS)
 
 def of_schedules(views: ScheduleViews) -> list[Declared]:
     found = (*OF_WORKFLOW, errors.ScheduleNotFound)
+    fails = (*STARTS, errors.ScheduleNotDeclared, errors.SlotFailed)
     return [
         Declared(
             method="GET",
@@ -73,18 +74,23 @@ def of_schedules(views: ScheduleViews) -> list[Declared]:
         ),
         Declared(
             method="POST",
+            path=f"{_SCHEDULE}/run",
+            role=Role.OPERATOR,
+            handle=views.run,
+            says="Start a run of a schedule at once, whatever its slots",
+            answers={200: Requested},
+            problems=(*found, *CHANGES, *fails, errors.SlotLeftOut),
+            body=Steering,
+            optional=True,
+        ),
+        Declared(
+            method="POST",
             path=f"{_SCHEDULE}/backfill",
             role=Role.OPERATOR,
             handle=views.backfill,
             says="Start the runs of slots of the past that have none",
             answers={200: BackfillView},
-            problems=(
-                *found,
-                *CHANGES,
-                *STARTS,
-                errors.ScheduleNotDeclared,
-                errors.SlotFailed,
-            ),
+            problems=(*found, *CHANGES, *fails),
             body=BackfillRequest,
         ),
     ]

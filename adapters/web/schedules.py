@@ -61,6 +61,14 @@ class ScheduleViews:
             ),
         )
 
+    async def run(self, request: web.Request) -> web.Response:
+        name, schedule = self._named(request)
+        steering = asked(request, Steering)
+        return await self._of_owner(
+            request,
+            lambda: self._operations.run_schedule(name, schedule, steering.reason, steering.key),
+        )
+
     async def backfill(self, request: web.Request) -> web.Response:
         name, schedule = self._named(request)
         wanted = asked(request, BackfillRequest)

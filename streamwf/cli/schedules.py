@@ -33,7 +33,7 @@ from streamwf.schedule_views import (
     Schedules,
     ScheduleView,
 )
-from streamwf.views import Request
+from streamwf.views import Request, Requested
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -42,7 +42,7 @@ name = click.argument("name")
 
 @click.group()
 def schedules() -> None:
-    """Look at schedules, make them, pause, resume and delete them, and make up for the past."""
+    """Look at schedules, make, run, pause, resume and delete them, and make up for the past."""
 
 
 @schedules.command("list")
@@ -193,6 +193,21 @@ schedules.add_command(
     _steering("resume", "Resume a schedule. What it missed is caught up as it says.")
 )
 schedules.add_command(_steering("delete", "Delete a schedule. Its runs stay."))
+
+
+@schedules.command("run")
+@options.workflow
+@name
+@click.option("--reason", default="", help="Kept on the run.")
+@click.option("--key", help="Makes a repeat harmless: the same key leads to the same run.")
+@options.as_json(Requested)
+@options.url
+def run(
+    workflow: str, name: str, reason: str, key: str | None, as_json: bool, at: Endpoint
+) -> None:
+    """Start a run at once, and tell its id. The slots of the schedule stay as they are."""
+    requested = ask(at, lambda gateway: gateway.run_schedule(workflow, name, reason, key))
+    write_json(requested) if as_json else write(requested.run_id)
 
 
 @schedules.command("backfill")

@@ -58,6 +58,19 @@ def test_it_is_paused_resumed_and_deleted(schedules: Cli) -> None:
     assert "'parcels' has no schedule 'nightly'" in gone.stderr
 
 
+def test_a_run_is_started_now(schedules: Cli, over_http: Cli) -> None:
+    schedules(*MAKE)
+    run_id = schedules(
+        "run", "parcels", "nightly", "--reason", "hurry", "--key", "k"
+    ).stdout.strip()
+    assert read(schedules, "run", "parcels", "nightly", "--key", "k") == {"run_id": run_id}
+    awaited = over_http("runs", "await", run_id, "--json")
+    assert json.loads(awaited.stdout)["foreign_id"].startswith("nightly@run-")
+    gone = schedules("run", "parcels", "lost")
+    assert (gone.exit_code, gone.stdout) == (1, "")
+    assert "'parcels' has no schedule 'lost'" in gone.stderr
+
+
 def test_the_past_is_backfilled_part_by_part(schedules: Cli, over_http: Cli) -> None:
     schedules("create", "parcels", "hourly", "@hourly", "--data", "{}")
     span = ("--start", "2020-01-01T00:00:00Z", "--end", "2020-01-06T06:00:00+00:00")

@@ -1,6 +1,7 @@
 """Each view, in a real browser."""
 
 import json
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -163,11 +164,14 @@ def test_a_schedule_is_run_now_and_for_the_past(site: Site, page: Page) -> None:
     dialog.get_by_role("button", name="Backfill").click()
     expect(dialog).to_contain_text("2 slots looked at")
     dialog.get_by_role("button", name="Close").click()
+    card.get_by_role("button", name="Pause").click()
+    dialog.get_by_role("button", name="Pause").click()
+    expect(card).to_contain_text("Nothing is started while it is paused.")
     card.get_by_role("button", name="Run now").click()
-    dialog.get_by_label("Foreign id").fill("by-hand")
-    dialog.get_by_label("Object").fill('{"day": "today"}')
-    dialog.get_by_role("button", name="Start").click()
-    expect(page.get_by_role("heading", name="by-hand")).to_be_visible()
+    dialog.get_by_label("Reason").fill("the board asks")
+    dialog.get_by_role("button", name="Run now").click()
+    expect(page.get_by_role("heading", name=re.compile("^report@run-"))).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("schedule nightly, run now: the board asks")
 
 
 LETTERS = [

@@ -15,8 +15,9 @@ from streamwf.errors import (
 )
 from streamwf.events import TRIGGER, Event
 from streamwf.schedule_views import ScheduleRequest
+from streamwf.views import Filter
 from tests.support import eventually
-from tests.web.harness import Order, Pair, Worker, nowhere
+from tests.web.harness import Order, Pair, Status, Worker, nowhere
 
 SCHEDULES = "/api/v1/workflows/orders/schedules"
 
@@ -98,6 +99,37 @@ async def test_the_past_is_backfilled_once(worker: Worker) -> None:
         assert await client.count() == 3
 
 
+async def test_a_run_is_started_now_once_for_each_key(worker: Worker) -> None:
+    before = await made(worker, "a", foreign_id="f")
+    await worker.post(f"{SCHEDULES}/a/pause")
+    for number in range(4):  # paused, and whatever else runs
+        key = {"Idempotency-Key": f"k{number % 2}"}
+        started = await worker.post(f"{SCHEDULES}/a/run", {"reason": "ask"}, headers=key)
+        assert started.status == 200, started.body
+        run = (await worker.reached(started.json["run_id"], "PICKED")).json
+        assert (run["object"]["price"], run["foreign_id"][:6]) == (3, "f@run-")
+    first = (await worker.get(f"/api/v1/runs/{run['run_id']}/history")).json["events"][0]
+    assert first["reason"] == "schedule a, run now: ask"
+    async with worker.client() as client:
+        assert await client.count(Filter(workflow="orders")) == 2
+    after = (await worker.get(f"{SCHEDULES}/a")).json
+    assert (after["state"], after["last_slot"]) == ("PAUSED", None)
+    assert after["next_slots"] == before["next_slots"]
+
+
+async def test_without_a_key_each_request_is_another_run(worker: Worker) -> None:
+    await made(worker, "a")
+    first, second = [(await worker.post(f"{SCHEDULES}/a/run")).json for _ in range(2)]
+    assert first["run_id"] != second["run_id"]
+
+
+async def test_a_schedule_that_is_not_there_starts_nothing(worker: Worker) -> None:
+    assert (await worker.post(f"{SCHEDULES}/a/run")).status == 404
+    await made(worker, "a")
+    await worker.post(f"{SCHEDULES}/a/delete")
+    assert (await worker.post(f"{SCHEDULES}/a/run")).status == 404
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -169,6 +201,11 @@ async def test_each_schedule_is_at_its_owner_whoever_is_asked(pair: Pair) -> Non
     asked = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-01T02:00:00Z"}
     filled = await pair.a.post(f"{SCHEDULES}/b-1/backfill", asked)
     assert len(filled.json["slots"]) == 2
+    once = {"key": "k"}
+    first, again = [await each.post(f"{SCHEDULES}/b-1/run", once) for each in (pair.a, pair.b)]
+    assert first.json == again.json
+    run = await pair.a.reached(first.json["run_id"], "PICKED")
+    assert run.json["foreign_id"].startswith("b-1@run-")
     assert (await pair.b.post(f"{SCHEDULES}/a-1/delete")).json["state"] == "CANCELLED"
     assert (await pair.a.get(f"{SCHEDULES}/a-1")).status == 404
 
@@ -213,6 +250,9 @@ async def test_the_client_speaks_of_schedules_over_http(worker: Worker) -> None:
         now = datetime.now(UTC)
         filled = await client.backfill(worker.workflow, "a", now - timedelta(hours=2), now)
         assert len(filled.slots) == 2
+        run_id = await client.run_schedule(worker.workflow, "a", key="k")
+        assert (await client.await_(worker.workflow, run_id, Status.PICKED)).object.price == 1
+        assert await client.run_schedule(worker.workflow, "a", key="k") == run_id
         await client.delete_schedule(worker.workflow, "a")
         with pytest.raises(ScheduleNotFound):
             await client.get_schedule(worker.workflow, "a")

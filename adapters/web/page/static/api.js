@@ -56,6 +56,9 @@ export async function ask(where, { method = "GET", body, etag, signal, query } =
   throw problemOf(response.status, response.statusText, told);
 }
 
+/** What makes a request count once, however often it is sent. */
+export const keyOf = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
+
 export const post = (where, body = {}, etag) => ask(where, { method: "POST", body, etag });
 
 /** The text of what isn't JSON. Raises Problem. */

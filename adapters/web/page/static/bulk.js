@@ -1,5 +1,5 @@
 // The same done to many runs: those that are selected, or all that fit.
-import { ask, path, post, Problem } from "./api.js";
+import { ask, keyOf, path, post, Problem } from "./api.js";
 import { announce, html, useEffect, useRef, useState } from "./core.js";
 import { asBody } from "./filters.js";
 import { number, plural } from "./format.js";
@@ -61,8 +61,6 @@ function Confirm({ action, chosen, filter, rows, total, close, done }) {
     ${progress?.refused.length > 0 && html`<ul class="refused" tabindex="0" aria-label="Refused">${progress.refused.slice(0, 100).map((run) => html`
       <li><strong><${Said}>${run.foreign_id}<//></strong> <${Said}>${run.why}<//></li>`)}</ul>`}<//>`;
 }
-
-const keyOf = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
 
 async function* allThatFit(action, filter, reason) {
   const key = keyOf();

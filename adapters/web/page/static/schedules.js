@@ -1,13 +1,12 @@
 // Schedules: when they are next due, and what can be done to them.
-import { ask, path, post } from "./api.js";
+import { ask, keyOf, path, post } from "./api.js";
 import { clock, html, useMemo, useState, useStore } from "./core.js";
 import { label, plural, relative, slot } from "./format.js";
 import { useLive } from "./live.js";
 import { Ago, Dialog, Empty, Head, Loaded, Missing, Panel, Said, say, State } from "./parts.js";
-import { to } from "./router.js";
+import { go, to } from "./router.js";
 import { Reason } from "./steering.js";
 import { Failure } from "./timeline.js";
-import { Start } from "./workflow.js";
 
 export function Schedules({ workflows }) {
   const names = (workflows.data?.workflows ?? []).map(({ name }) => name);
@@ -16,17 +15,14 @@ export function Schedules({ workflows }) {
   }), { every: 4_000 });
   const [asked, setAsked] = useState(null);
   const close = () => setAsked(null);
-  const flow = asked && workflows.data.workflows.find(({ name }) => name === asked.schedule.workflow);
   return html`<${Head} title="Schedules" />
     <${Loaded} of=${workflows}>${() => html`<${Loaded} of=${found}>${({ flows }) => html`
       <${Missing} workers=${[...new Set(flows.flatMap(({ missing }) => missing))]} />
       <${All} schedules=${flows.flatMap(({ schedules }) => schedules)} ask=${(schedule, what) => setAsked({ schedule, what })} />`}<//>`}<//>
-    ${asked && (asked.what === "run" ? html`<${Start} flow=${flow} close=${close} given=${given(asked.schedule)} />`
+    ${asked && (asked.what === "run" ? html`<${RunNow} schedule=${asked.schedule} close=${close} />`
       : asked.what === "backfill" ? html`<${Backfill} schedule=${asked.schedule} close=${close} done=${found.refresh} />`
       : html`<${SteerSchedule} ...${asked} close=${close} done=${found.refresh} />`)}`;
 }
-
-const given = ({ foreign_id, object, status }) => ({ foreign_id, object, status });
 
 function All({ schedules, ask: act }) {
   if (!schedules.length) return html`<${Empty} title="No schedules">Workflows declare them in code, or they are made by the API.<//>`;
@@ -72,6 +68,20 @@ function SteerSchedule({ schedule, what, close, done }) {
   };
   return html`<${Dialog} title=${`${verb}: ${schedule.name}`} verb=${verb} danger=${what === "delete"} act=${act} close=${close}>
     <p class="dim">${SAYS[what]}</p><${Reason} value=${reason} set=${setReason} /><//>`;
+}
+
+function RunNow({ schedule, close }) {
+  const [reason, setReason] = useState("");
+  // However often it is asked here, it is one run.
+  const key = useMemo(keyOf, []);
+  const act = async () => {
+    const { run_id: started } = await post(path("workflows", schedule.workflow, "schedules", schedule.name, "run"), { reason, key });
+    say(`${schedule.name} is started`);
+    go(to(["run", started]));
+  };
+  return html`<${Dialog} title=${`Run now: ${schedule.name}`} verb="Run now" act=${act} close=${close}>
+    <p class="dim">A run is started at once, beside all others. The slots stay as they are.</p>
+    <${Reason} value=${reason} set=${setReason} /><//>`;
 }
 
 const DAY = 86_400_000; // ms

@@ -98,14 +98,13 @@ function Connectors({ found, name }) {
         ${part.state === "PAUSED" ? "Resume" : "Pause"}</button>`}</td></tr>`))}</tbody></table></div><//>`;
 }
 
-/** Start a run by hand. given: what is known of it beforehand. */
-export function Start({ flow, given = {}, close }) {
-  const [foreignId, setForeignId] = useState(given.foreign_id ?? "");
-  const [object, setObject] = useState(JSON.stringify(given.object ?? {}, null, 2));
+/** Start a run by hand. */
+function Start({ flow, close }) {
+  const [foreignId, setForeignId] = useState("");
+  const [object, setObject] = useState("{}");
   const parsed = parsedOr(object);
   const act = async () => {
-    const asked = { foreign_id: foreignId, object: parsed.value, ...(given.status ? { status: given.status } : {}) };
-    const run = await post(path("workflows", flow.name, "runs"), asked);
+    const run = await post(path("workflows", flow.name, "runs"), { foreign_id: foreignId, object: parsed.value });
     say(`${foreignId} is started`);
     go(to(["run", run.run_id]));
   };
@@ -113,6 +112,6 @@ export function Start({ flow, given = {}, close }) {
     ready=${foreignId !== "" && !parsed.error}>
     <label class="field">Foreign id<input type="text" value=${foreignId} autofocus
       onInput=${(event) => setForeignId(event.target.value)} />
-      <small>What it is named in your own systems. It starts ${given.status ? `at ${label(given.status)}` : `at ${label(flow.start)}`}; at most one run of it is in progress.</small></label>
+      <small>What it is named in your own systems. It starts at ${label(flow.start)}; at most one run of it is in progress.</small></label>
     <${JsonField} label="Object" text=${object} set=${setObject} error=${parsed.error} /><//>`;
 }
