@@ -142,6 +142,7 @@ class WorkflowApp(faust.App):
                 self.not_ready,
                 access=self._access,
                 collectors=collectors,
+                page=self.settings.page_dir,
             )
             # `faust worker --web-port` says where this worker listens, too.
             port = int(self.conf.web_port) if self.settings.web_port else 0

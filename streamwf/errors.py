@@ -489,6 +489,15 @@ class RolesClosed(StreamwfError):
     stopped."""
 
 
+class PagePartUnknown(StreamwfError):
+    """The page has no part {name!r} that can be replaced; there are: {known}. Name the file like
+    the part, and keep other files elsewhere."""
+
+
+class PageFileUnreadable(StreamwfError):
+    """What is to replace a part of the page can't be read at {path}: {cause}."""
+
+
 class InvalidSettings(StreamwfError):
     """The settings can't be used:
     {mistakes}"""

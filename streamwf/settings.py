@@ -250,6 +250,10 @@ class Settings(BaseSettings, KafkaSecurity, WebAccess):
         default=False,
         description="whether the lines of a workflow that is debugged tell what its runs carry",
     )
+    page_dir: Path | None = Field(
+        default=None,
+        description="directory with files that are served for parts of the page, called like them",
+    )
     trace_url: str | None = Field(
         default=None,
         pattern=r"^https?://.*\{trace_id\}",

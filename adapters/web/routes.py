@@ -22,7 +22,7 @@ from streamwf.adapters.web.listing import ListViews
 from streamwf.adapters.web.needs import NEEDS, public
 from streamwf.adapters.web.openapi import document
 from streamwf.adapters.web.overview import OverviewViews
-from streamwf.adapters.web.page import SETTINGS, add_page, page_paths
+from streamwf.adapters.web.page import SETTINGS, Replaced, add_page, page_paths
 from streamwf.adapters.web.reading import SLACK
 from streamwf.adapters.web.schedules import ScheduleViews
 from streamwf.operations import Operations
@@ -41,6 +41,7 @@ def application(
     deadline: float = DEADLINE,
     access: Access = LOCAL_ONLY,
     collectors: Iterable[Collector] = (),
+    page: Replaced | None = None,
 ) -> web.Application:
     """peers: where the other workers are; `NoPeers()` if there are none.
 
@@ -51,6 +52,10 @@ def application(
     deadline: seconds that other workers have to answer what is forwarded to them.
 
     access: who gets in; unless given, anybody who reaches this machine's own address.
+
+    page: what replaces parts of the page: a file for each of them, by its name, or a directory.
+
+    Raises PagePartUnknown and PageFileUnreadable.
     """
     app = web.Application(
         middlewares=[problems, tagged, traced, guarding(access)],
@@ -78,7 +83,7 @@ def application(
     app[NEEDS] |= public({_DOCUMENT, SETTINGS, *page_paths()})
     app[DOCUMENT] = msgspec.json.encode(document(declared))
     app.router.add_get(_DOCUMENT, openapi)
-    add_page(app, operations.host)
+    add_page(app, operations.host, page)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(runs.stop_waiting)
     app.on_shutdown.append(events.stop_telling)

@@ -53,7 +53,7 @@ LOOK = 0.05
 @click.option(
     "--log-level", type=options.LEVELS, help="The least that is logged.  [default: warning]"
 )
-@options.settings("log", *options.KAFKA)
+@options.settings("log", *options.KAFKA, "page_dir")
 def dev(
     targets: tuple[str, ...],
     host: str | None,

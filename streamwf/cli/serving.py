@@ -46,7 +46,9 @@ async def in_memory(workflows: Sequence[AnyWorkflow], settings: Settings) -> Asy
     )
     await host.start()
     try:
-        web = application(Operations(host), NoPeers(), lambda: None, access=access)
+        web = application(
+            Operations(host), NoPeers(), lambda: None, access=access, page=settings.page_dir
+        )
         server = await serve(web, settings.web_host, settings.web_port, access.tls)
         try:
             yield Served(
@@ -83,7 +85,9 @@ async def on_store(
             address=address,
         )
         peers = StorePeers(address, host.shard_id_of, host.address_of, host.every_shard)
-        web = application(Operations(host), peers, peers.not_ready, access=access)
+        web = application(
+            Operations(host), peers, peers.not_ready, access=access, page=settings.page_dir
+        )
         server = await serve(web, settings.web_host, port, access.tls)
         logger.info("worker_listens", url=server.url)
         try:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from streamwf import Client
 from streamwf.adapters.web import NoPeers, Server, application, serve
+from streamwf.adapters.web.page import Replaced
 from streamwf.embedded import EmbeddedHost
 from streamwf.gateway import LocalGateway
 from streamwf.operations import Operations
@@ -23,10 +24,14 @@ PATIENCE = 60.0
 
 
 class Site:
-    """A worker of the shop. prefix: where its page is mounted, if it has an application around."""
+    """A worker of the shop. prefix: where its page is mounted, if it has an application around.
 
-    def __init__(self, prefix: str = "") -> None:
+    replaced: parts of the page that are of the shop.
+    """
+
+    def __init__(self, prefix: str = "", replaced: Replaced | None = None) -> None:
         self._prefix = prefix
+        self._replaced = replaced
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="site", daemon=True)
         self.host: EmbeddedHost
@@ -50,9 +55,10 @@ class Site:
         self.client = Client(LocalGateway(Operations(self.host)))
         if self._prefix:
             app = web.Application()
-            mount(app, self.host, prefix=self._prefix)
+            mount(app, self.host, prefix=self._prefix, files=self._replaced)
         else:
-            app = application(Operations(self.host), NoPeers(), lambda: None)
+            operations = Operations(self.host)
+            app = application(operations, NoPeers(), lambda: None, page=self._replaced)
         self.server = await serve(app, "127.0.0.1", 0)
 
     def stop(self) -> None:
@@ -101,8 +107,8 @@ class Site:
 
 
 @contextmanager
-def serving(prefix: str = "") -> Iterator[Site]:
-    site = Site(prefix)
+def serving(prefix: str = "", replaced: Replaced | None = None) -> Iterator[Site]:
+    site = Site(prefix, replaced)
     site.start()
     try:
         yield site

@@ -8,12 +8,6 @@ import { Help, useKeys } from "./keys.js";
 import { useLive } from "./live.js";
 import { Empty, LIVE, Said, Toast } from "./parts.js";
 import { route, to } from "./router.js";
-import { Letters } from "./letters.js";
-import { Overview } from "./overview.js";
-import { Run } from "./run.js";
-import { Runs } from "./runs.js";
-import { Schedules } from "./schedules.js";
-import { Workflow } from "./workflow.js";
 
 const THEME = "streamwf.theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -93,20 +87,35 @@ function SignIn({ why }) {
   </form></section></main>`;
 }
 
-const VIEWS = {
-  overview: Overview, runs: Runs, run: Run, workflow: Workflow, letters: Letters, schedules: Schedules,
-};
+/** A view. Each may be somebody else's: one that can't be loaded says so, and the others are there. */
+async function view(name) {
+  const file = `./${name}.js`, exported = name[0].toUpperCase() + name.slice(1);
+  try {
+    const { [exported]: Shown } = await import(file);
+    if (!Shown) throw new Error(`${file} exports no ${exported}.`);
+    return Shown;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+const NAMES = ["overview", "runs", "run", "workflow", "letters", "schedules"];
+const loaded = await Promise.all(NAMES.map(view));
+const VIEWS = Object.fromEntries(NAMES.map((name, n) => [name, loaded[n]]));
 
 function View({ at, workflows }) {
-  const [error, again] = useErrorBoundary();
-  useEffect(() => again(), [at.hash]);
-  if (error) {
-    console.error(error);
-    return html`<${Empty} title="This view can't be shown">${String(error.message ?? error)}<//>`;
-  }
   const Shown = VIEWS[at.parts[0] ?? "overview"];
   if (!Shown) return html`<${Empty} title="Nothing is here"><a href="#/">Go to the overview</a><//>`;
-  return html`<${Shown} key=${at.parts.join("/")} at=${at} workflows=${workflows} />`;
+  return html`<${Guarded} key=${at.parts.join("/")}><${Shown} at=${at} workflows=${workflows} /><//>`;
+}
+
+/** A view, or why it can't be shown. */
+function Guarded({ children }) {
+  const [error] = useErrorBoundary((raised) => console.error(raised));
+  if (error) return html`<${Empty} title="This view can't be shown">${String(error.message ?? error)}<//>`;
+  return children;
 }
 
 function App() {
