@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,12 +17,16 @@ from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
 from streamwf.cli.filters import filters, read
 from streamwf.cli.output import console, instant, run_table, say, why, write, write_json_line
-from streamwf.client import Client
-from streamwf.errors import NotReady, WorkerFailed, WorkerUnreachable
+from streamwf.errors import NotReady, StreamwfError, WorkerFailed, WorkerUnreachable
+from streamwf.gateway import Gateway
+from streamwf.moves import Watched
 from streamwf.views import Page, Query, RunView
 
 #: What passes: whoever watches waits for the worker to come back.
 _PASSING = (NotReady, WorkerFailed, WorkerUnreachable)
+
+#: Seconds after which one looks although no move was told: those who tell may be gone.
+QUIET = 3.0
 
 #: Lines of a terminal that are not for runs.
 _FRAME = 4
@@ -38,20 +42,45 @@ class Look(Page):
     trouble: str = ""
 
 
-async def looks(client: Client, query: Query, interval: float) -> AsyncGenerator[Look, None]:
-    """What there is to see, again and again. Raises StreamwfError if the first look fails."""
-    page = await client.find(query)
-    seen: dict[str, int] = {}
-    trouble = ""
+async def looks(gateway: Gateway, query: Query, interval: float) -> AsyncGenerator[Look, None]:
+    """What there is to see, whenever a move is told. interval: seconds between two looks at least.
+
+    Raises StreamwfError if the first look fails.
+    """
+    moved = asyncio.Event()
+    hearing = asyncio.create_task(_hear(gateway, query, moved))
+    try:
+        page, trouble, seen = await gateway.find(query), "", dict[str, int]()
+        while True:
+            changed = [run for run in page.runs if seen.get(run.run_id) != run.version]
+            seen = {run.run_id: run.version for run in page.runs}
+            yield Look(**dict(page), changed=[] if trouble else changed, trouble=trouble)
+            await asyncio.sleep(interval)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(moved.wait(), 0 if trouble else QUIET)
+            moved.clear()
+            try:
+                page, trouble = await gateway.find(query), ""
+            except _PASSING as error:
+                trouble = str(error)
+    finally:
+        hearing.cancel()
+        await asyncio.wait([hearing])
+
+
+async def _hear(gateway: Gateway, query: Query, moved: asyncio.Event) -> None:
+    """Tells whenever a run may have moved that is looked at. A move is news alone: what is seen is
+    asked for, since the runs that fit are judged by more than moves tell."""
+    # Not by status and state, since one that leaves them has to go.
+    watched = Watched.of(
+        workflow=query.workflow, foreign_id=query.foreign_id, foreign_id_prefix=query.prefix
+    )
     while True:
-        changed = [run for run in page.runs if seen.get(run.run_id) != run.version]
-        seen = {run.run_id: run.version for run in page.runs}
-        yield Look(**dict(page), changed=[] if trouble else changed, trouble=trouble)
-        await asyncio.sleep(interval)
-        try:
-            page, trouble = await client.find(query), ""
-        except _PASSING as error:
-            trouble = str(error)
+        with suppress(StreamwfError):
+            async with aclosing(gateway.watch(watched, None)) as tidings:
+                async for _ in tidings:
+                    moved.set()
+        await asyncio.sleep(QUIET)
 
 
 @click.command("watch")
@@ -59,9 +88,9 @@ async def looks(client: Client, query: Query, interval: float) -> AsyncGenerator
 @click.option(
     "--interval",
     type=click.FloatRange(0.1),
-    default=1.0,
+    default=0.5,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two looks at what has moved, at least.",
 )
 @click.option(
     "--limit", type=click.IntRange(1, 200), help="Runs at most.  [default: what the screen has]"
@@ -72,7 +101,8 @@ def watch(at: Endpoint, interval: float, limit: int | None, as_json: bool, **giv
     """Show runs as they move, the latest first, until Ctrl-C.
 
     On a terminal that is a table. Elsewhere it is a line for each run that is there, and for each
-    time that one of them is seen to have moved. A worker that is away is waited for.
+    time that one of them is seen to have moved. It is told by events, and a worker that is away
+    is waited for.
     """
     screen = console()
     room = max(screen.height - _FRAME, 1) if screen.is_terminal else 200
@@ -101,11 +131,14 @@ async def _watch(at: Endpoint, query: Query, interval: float, shown: Shown) -> N
 
 
 async def _show(at: Endpoint, query: Query, interval: float, shown: Shown) -> None:
-    async with Client(HttpGateway(at)) as client:
+    gateway = HttpGateway(at)
+    try:
         with shown:
-            async with aclosing(looks(client, query, interval)) as seen:
+            async with aclosing(looks(gateway, query, interval)) as seen:
                 async for look in seen:
                     shown.show(look)
+    finally:
+        await gateway.close()
 
 
 class _Lines:

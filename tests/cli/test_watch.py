@@ -1,5 +1,6 @@
 """Watching runs: on a terminal as a table, elsewhere line by line."""
 
+import asyncio
 import json
 import os
 import pty
@@ -9,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from streamwf.cli.watch import looks
+from streamwf.adapters.http import HttpGateway
+from streamwf.adapters.web import NoPeers, application, serve
+from streamwf.cli.watch import Look, looks
 from streamwf.errors import WorkerUnreachable
+from streamwf.moves import Told, Watched
 from streamwf.views import Page, Query
 from tests.cli.conftest import Cli
 from tests.web.harness import Order, running
@@ -117,8 +121,58 @@ def test_nobody_to_watch_is_told_at_once(cli: Cli) -> None:
     assert "No worker answers at http://127.0.0.1:1." in result.stderr
 
 
+def page_of(look: Look) -> dict[str, str]:
+    return {run.foreign_id: run.status for run in look.runs}
+
+
+async def until(told: AsyncGenerator[Look, None], fits: Callable[[Look], bool]) -> Look:
+    async with asyncio.timeout(PATIENCE):
+        async for look in told:
+            if fits(look):
+                return look
+    raise AssertionError("it has ended")
+
+
+async def test_it_looks_when_a_move_is_told_and_at_no_other_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamwf.cli.watch.QUIET", 2 * PATIENCE)
+    async with running() as worker, worker.client() as client:
+        gateway = HttpGateway(worker.url)
+        told = looks(gateway, Query(status=["PICKED"]), 0.01)
+        await until(told, lambda look: not look.runs)
+        await client.trigger(worker.workflow, "o-1", Order(price=1))
+        await until(told, lambda look: page_of(look) == {"o-1": "PICKED"})
+        # It leaves what is looked at, and is gone.
+        worker.gate.set()
+        await until(told, lambda look: not look.runs)
+        await told.aclose()
+        await gateway.close()
+
+
+async def test_it_goes_on_with_the_worker_that_takes_the_place_of_one_that_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamwf.cli.watch.QUIET", 0.1)
+    async with running() as worker, worker.client() as client:
+        gateway = HttpGateway(worker.url)
+        told = looks(gateway, Query(), 0.01)
+        await until(told, lambda look: not look.runs and not look.trouble)
+        await worker.server.stop()
+        await until(told, lambda look: "No worker answers" in look.trouble)
+        app = application(worker.operations, NoPeers(), lambda: None)
+        server = await serve(app, "127.0.0.1", worker.server.port)
+        await until(told, lambda look: not look.trouble)
+        monkeypatch.setattr("streamwf.cli.watch.QUIET", 2 * PATIENCE)
+        await client.trigger(worker.workflow, "o-1", Order(price=1))
+        await until(told, lambda look: page_of(look) == {"o-1": "PICKED"})
+        await told.aclose()
+        await gateway.close()
+        await server.stop()
+
+
 class Flaky:
-    """A client that finds pages, or errors, one after the other."""
+    """A gateway that finds pages, or errors, one after the other; something moves all the time."""
 
     def __init__(self, *found: Page | Exception) -> None:
         self._found = list(found)
@@ -129,9 +183,14 @@ class Flaky:
             raise found
         return found
 
+    async def watch(self, asked: Watched, after: str | None) -> AsyncGenerator[Told, None]:
+        while True:
+            yield Told(None, None)
+            await asyncio.sleep(0)
 
-async def seen(client: Flaky, count: int) -> AsyncIterator[tuple[int, int, bool]]:
-    async for look in looks(client, Query(), 0):  # type: ignore[arg-type]
+
+async def seen(gateway: Flaky, count: int) -> AsyncIterator[tuple[int, int, bool]]:
+    async for look in looks(gateway, Query(), 0):  # type: ignore[arg-type]
         yield len(look.runs), len(look.changed), bool(look.trouble)
         count -= 1
         if not count:
