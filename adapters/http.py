@@ -33,6 +33,7 @@ from streamwf.errors import (
 )
 from streamwf.letter_views import LetterAction, LetterQuery, Letters, LetterView, Settled
 from streamwf.moves import Dropped, Told, Watched
+from streamwf.overview import Overview, Window
 from streamwf.schedule_views import (
     BackfillRequest,
     BackfillView,
@@ -110,6 +111,10 @@ class HttpGateway:
 
     async def workflows(self) -> Workflows:
         return await self._ask(Workflows, "GET", "workflows")
+
+    async def overview(self, asked: Window) -> Overview:
+        window = f"{asked.window.total_seconds():g}s"
+        return await self._ask(Overview, "GET", "overview", {"window": window})
 
     async def describe(self, name: str) -> WorkflowView:
         return await self._ask(WorkflowView, "GET", f"workflows/{_quoted(name)}")

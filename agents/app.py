@@ -150,7 +150,8 @@ class WorkflowApp(faust.App):
         except KafkaError as error:
             raise unreachable(self.settings.brokers, error) from error
         self.conf.canonical_url = URL(self.settings.advertise or self.server.url)
-        self.host.logger.info("worker_listens", url=self.server.url)
+        listens = self.server.url
+        self.host.logger.info("worker_listens", url=listens, page=f"{listens}/")
         await super().on_start()
 
     async def _start_relay(self) -> Relay:

@@ -13,6 +13,7 @@ from .record import State
 from .retry import Retry
 from .run_info import RunInfo
 from .settings import Settings
+from .watch_client import RunMove
 
 __all__ = [
     "Breaker",
@@ -27,6 +28,7 @@ __all__ = [
     "Retry",
     "Run",
     "RunInfo",
+    "RunMove",
     "Settings",
     "Skip",
     "State",

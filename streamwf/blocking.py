@@ -174,6 +174,7 @@ class SyncClient(Blocking[Client]):
     roles = blocking(Client.roles)
     workflows = blocking(Client.workflows)
     describe = blocking(Client.describe)
+    overview = blocking(Client.overview)
 
     pause = blocking(Client.pause)
     resume = blocking(Client.resume)

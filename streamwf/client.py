@@ -23,6 +23,7 @@ from .definition import Workflow
 from .errors import ForeignIdNotFound, NotReady, RunNotFound
 from .gateway import Gateway
 from .letter_client import LetterClient
+from .overview import Overview, Window
 from .record import State
 from .request_client import RequestClient
 from .run_info import RunInfo, typed
@@ -336,6 +337,13 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, Watch
         """Every workflow, with how many runs are where."""
         return await self._gateway.workflows()
 
+    async def overview(self, window: timedelta = timedelta(minutes=10)) -> Overview:
+        """How all workflows and workers are, and what has happened in a window up to now.
+
+        Raises InvalidQuery for a window of more than an hour, or of less than a bucket.
+        """
+        return await self._gateway.overview(Window.of(window=window))
+
     async def describe(self, workflow: str) -> WorkflowView:
         """Raises WorkflowNotFound."""
         return await self._gateway.describe(workflow)
@@ -385,20 +393,30 @@ class Handle(Generic[ObjectT, StatusT]):
     async def history(self) -> History:
         return await self._client.history((await self.get()).run_id)
 
-    async def pause(self, reason: str = "") -> RunView:
-        return await self._client.pause((await self.get()).run_id, reason)
+    async def pause(self, reason: str = "", *, if_version: int | None = None) -> RunView:
+        """As `Client.pause`. if_version: that of the run which is the latest by then."""
+        run_id = (await self.get()).run_id
+        return await self._client.pause(run_id, reason, if_version=if_version)
 
-    async def resume(self, reason: str = "") -> RunView:
-        return await self._client.resume((await self.get()).run_id, reason)
+    async def resume(self, reason: str = "", *, if_version: int | None = None) -> RunView:
+        """As `Client.resume`; if_version as of `pause`."""
+        run_id = (await self.get()).run_id
+        return await self._client.resume(run_id, reason, if_version=if_version)
 
-    async def cancel(self, reason: str = "") -> RunView:
-        return await self._client.cancel((await self.get()).run_id, reason)
+    async def cancel(self, reason: str = "", *, if_version: int | None = None) -> RunView:
+        """As `Client.cancel`; if_version as of `pause`."""
+        run_id = (await self.get()).run_id
+        return await self._client.cancel(run_id, reason, if_version=if_version)
 
-    async def retry(self, reason: str = "") -> RunView:
-        return await self._client.retry((await self.get()).run_id, reason)
+    async def retry(self, reason: str = "", *, if_version: int | None = None) -> RunView:
+        """As `Client.retry`; if_version as of `pause`."""
+        run_id = (await self.get()).run_id
+        return await self._client.retry(run_id, reason, if_version=if_version)
 
-    async def delete_data(self, reason: str = "") -> RunView:
-        return await self._client.delete_data((await self.get()).run_id, reason)
+    async def delete_data(self, reason: str = "", *, if_version: int | None = None) -> RunView:
+        """As `Client.delete_data`; if_version as of `pause`."""
+        run_id = (await self.get()).run_id
+        return await self._client.delete_data(run_id, reason, if_version=if_version)
 
 
 def _complete(told: Page | Count) -> None:

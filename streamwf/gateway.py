@@ -6,6 +6,7 @@ from .callback_views import CallbackRequest, CallbackView, Correlated
 from .connector_client import ConnectorGateway, LocalConnectors
 from .letter_client import LetterGateway, LocalLetters
 from .operations import Operations
+from .overview import Overview, Window, overview_of
 from .schedule_client import LocalSchedules, ScheduleGateway
 from .views import (
     Action,
@@ -30,6 +31,8 @@ class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, WatchGateway, Pr
     """What a client speaks through. Each call raises what the operation of that name does."""
 
     async def workflows(self) -> Workflows: ...
+
+    async def overview(self, asked: Window) -> Overview: ...
 
     async def describe(self, name: str) -> WorkflowView: ...
 
@@ -74,6 +77,9 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching)
     async def workflows(self) -> Workflows:
         names = sorted(self._operations.workflows)
         return Workflows(workflows=[self._operations.describe(name) for name in names])
+
+    async def overview(self, asked: Window) -> Overview:
+        return overview_of(self._operations.host, asked.window)
 
     async def describe(self, name: str) -> WorkflowView:
         return self._operations.describe(name)

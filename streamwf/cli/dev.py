@@ -165,7 +165,7 @@ async def _show(
     try:
         async with asyncio.TaskGroup() as tasks:
             names = ", ".join(workflow.name for workflow in workflows)
-            write(f"{names} at {url}/api/v1/runs ({where}; Ctrl-C stops)")
+            write(f"{names} at {url}/ ({where}; Ctrl-C stops)")
             for workflow in workflows:
                 if workflow.example is not None:
                     tasks.create_task(_show_example(gateway, url, workflow))
@@ -189,7 +189,7 @@ async def _listening(url: str) -> None:
 async def _show_example(gateway: HttpGateway, url: str, workflow: AnyWorkflow) -> None:
     try:
         run_id = await _started(gateway, workflow)
-        write(f"{workflow.name}: example run {url}/api/v1/runs/{run_id}")
+        write(f"{workflow.name}: example run {url}/#/run/{run_id}")
         await _follow(gateway, workflow.name, run_id)
     except StreamwfError as error:
         say(f"{workflow.name}: its example can't be shown. {error}")

@@ -89,7 +89,7 @@ async def on_store(
             Operations(host), peers, peers.not_ready, access=access, page=settings.page_dir
         )
         server = await serve(web, settings.web_host, port, access.tls)
-        logger.info("worker_listens", url=server.url)
+        logger.info("worker_listens", url=server.url, page=f"{server.url}/")
         try:
             await host.start()
             try:

@@ -60,12 +60,16 @@ def read_until(stream: IO[str] | None, pattern: str) -> re.Match[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_shows_the_example_and_stops_cleanly(number: signal.Signals) -> None:
     with dev(HELLO) as process:
-        read_until(process.stdout, r"hello at http://127\.0\.0\.1:\d+/api/v1/runs \(in streamwf.db")
-        url = read_until(process.stdout, r"example run (http://\S+)")[1]
+        read_until(process.stdout, r"hello at http://127\.0\.0\.1:\d+/ \(in streamwf.db")
+        worker, run_id = read_until(
+            process.stdout, r"example run (http://\S+)/#/run/(\S+)"
+        ).groups()
         read_until(process.stdout, r"trigger +NEW")
         read_until(process.stdout, r"moved +GREETED")
         read_until(process.stdout, "COMPLETED at GREETED")
-        with urlopen(url, timeout=PATIENCE) as answer:
+        with urlopen(f"{worker}/", timeout=PATIENCE) as answer:
+            assert b"<title>streamwf</title>" in answer.read()
+        with urlopen(f"{worker}/api/v1/runs/{run_id}", timeout=PATIENCE) as answer:
             run = json.load(answer)
         assert (run["foreign_id"], run["status"]) == ("example", "GREETED")
         assert run["object"]["greeting"] == "Hello, world!"
@@ -96,6 +100,25 @@ def test_an_example_that_does_not_fit_is_told_and_the_rest_goes_on(write: Write)
         read_until(process.stdout, r"hello: COMPLETED at GREETED")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+def test_it_serves_parts_of_the_page_that_are_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "theme.css").write_text("h1 { color: teal; }")
+    for store in ("memory", "sqlite:///streamwf.db"):
+        with dev(HELLO, "--page-dir", str(tmp_path), "--store", store) as process:
+            url = read_until(process.stdout, r"hello at (http://\S+)")[1]
+            with urlopen(f"{url}page/theme.css", timeout=PATIENCE) as answer:
+                assert answer.read() == b"h1 { color: teal; }"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+
+
+def test_a_part_that_the_page_does_not_have_is_told(tmp_path: Path) -> None:
+    (tmp_path / "thema.css").touch()
+    with dev(HELLO, "--page-dir", str(tmp_path)) as process:
+        assert process.wait(PATIENCE) == 1
+        assert process.stderr
+        assert process.stderr.read().startswith("Error: The page has no part 'thema.css'")
 
 
 def test_a_port_in_use_is_told() -> None:

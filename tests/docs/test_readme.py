@@ -89,7 +89,7 @@ def test_what_dev_tells_is_what_the_readme_shows(dev: Dev) -> None:
     [shown] = blocks("text")
 
     def without_what_varies(text: str) -> str:
-        return re.sub(r"(?<=runs/)[0-9a-f-]+|:\d+|[\d.]+(?= s )", "", text)
+        return re.sub(r"(?<=run/)[0-9a-f-]+|:\d+|[\d.]+(?= s )", "", text)
 
     assert without_what_varies(dev.told) == without_what_varies(shown.text)
 

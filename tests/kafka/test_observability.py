@@ -184,7 +184,7 @@ async def test_a_worker_logs_by_a_logger_that_is_given(cluster: Cluster) -> None
     worker = await opened(cluster, OWN_LOGGER="1")
     await until(lambda: worker.says("own dead_letter") == 1, "the dead letter")
     assert worker.stop() == 0
-    assert worker.says("own worker_listens ['url']") == 1
+    assert worker.says("own worker_listens ['page', 'url']") == 1
     assert worker.says("own shard_closed") == PARTITIONS
     names = "|".join(LINES)
     assert re.findall(rf"^(?!own ).*\b(?:{names})\b.*", worker.text(), re.M) == []

@@ -22,6 +22,7 @@ from streamwf import (
     Retry,
     Run,
     RunInfo,
+    RunMove,
     Skip,
     State,
     SyncClient,
@@ -40,7 +41,6 @@ from streamwf.schedule_views import ScheduleView
 from streamwf.sources import Call, Led, Message, Start, from_iterator
 from streamwf.testing import build_run, engine
 from streamwf.views import Filter, Query, Refusal
-from streamwf.watch_client import RunMove
 
 
 class Order(BaseModel):
@@ -229,6 +229,7 @@ async def called_back(client: Client) -> None:
     assert_type(await handle.get(), RunInfo[Order, Status])
     assert_type((await handle.await_(Status.DONE)).object, Order)
     assert_type(await handle.callback("decide", {"yes": True}), CallbackView)
+    assert_type((await handle.pause(if_version=2)).version, int)
     assert_type((await handle.delete_data("they asked")).run_id, str)
     assert_type(await client.fork("r", 3, foreign_id="o-2"), str)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from streamwf import Run, Workflow
+from streamwf import Client, Run, Workflow
+from streamwf.errors import InvalidQuery
+from streamwf.gateway import LocalGateway
 from streamwf.measures import BUCKET_SECONDS, KEPT_SECONDS, Recent
 from tests.support import NOW, eventually
 from tests.web.crew import Crew
@@ -49,6 +51,19 @@ async def test_what_has_happened(worker: Worker) -> None:
     assert reply.json["missing"] == []
     at = datetime.fromisoformat(reply.json["at"])
     assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+
+
+async def test_the_client_tells_it_over_http_and_in_the_process(worker: Worker) -> None:
+    await worker.reached(await worker.trigger("o-1"), "PICKED")
+    async with worker.client() as client:
+        for asked in (client, Client(LocalGateway(worker.operations))):
+            told = await asked.overview(timedelta(seconds=90))
+            orders, _ = told.workflows
+            assert (orders.name, orders.counts) == ("orders", {"PICKED": {"RUNNING": 1}})
+            assert len(orders.buckets) == 90 / BUCKET_SECONDS + 1
+            assert told.missing == []
+            with pytest.raises(InvalidQuery, match="window"):
+                await asked.overview(timedelta(days=1))
 
 
 async def test_failures() -> None:
@@ -106,6 +121,7 @@ async def test_of_all_workers(crew: Crew) -> None:
     async with a.client() as client:
         for number in range(12):
             await client.trigger(crew.workflow, f"o-{number}", Order(price=1))
+        assert {told.worker for told in (await client.overview()).workers} == {"", b.url}
 
     async def told_by(member: Any) -> Any:
         async with member.session.get(member.url + OVERVIEW) as reply:

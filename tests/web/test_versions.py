@@ -155,6 +155,17 @@ async def test_the_client_steers_as_of_a_version(worker: Worker) -> None:
         assert (await client.pause(run_id, if_version=version)).version == version + 1
 
 
+async def test_the_latest_run_of_a_foreign_id_is_steered_as_of_a_version(worker: Worker) -> None:
+    await picked(worker, "o-1")
+    async with worker.client() as client:
+        handle = client.run(worker.workflow, "o-1")
+        for steer in (handle.pause, handle.retry, handle.cancel, handle.delete_data):
+            version = (await handle.get()).version
+            with pytest.raises(VersionDiffers):
+                await steer(if_version=version - 1)
+            assert (await steer("as it was seen", if_version=version)).version > version
+
+
 # ---- keys
 
 
