@@ -4,6 +4,7 @@ The web views and the client call these; what another worker owns they ask of th
 """
 
 import uuid
+from collections import Counter
 
 from . import events
 from .answering import Answering
@@ -27,6 +28,7 @@ from .views import (
     Fork,
     RoleView,
     RunView,
+    StepView,
     WorkflowView,
 )
 
@@ -49,7 +51,24 @@ class Operations(Answering, Connected, DeadLetters, Scheduling):
             counts=standing.counts,
             mermaid=workflow.mermaid(),
             held=standing.held,
+            steps=self._steps(name, statuses),
         )
+
+    def _steps(self, name: str, statuses: list[str]) -> dict[str, StepView]:
+        """What the steps have done in this process."""
+        measures = self.host.measures(name)
+        errors: Counter[str] = Counter()
+        for (status, _, _), count in measures.errors.items():
+            errors[status] += count
+        return {
+            status: StepView(
+                count=0 if took is None else sum(took.counts),
+                seconds=0.0 if took is None else took.total,
+                errors=errors[status],
+            )
+            for status in statuses
+            if (took := measures.durations.get(status)) is not None or errors[status]
+        }
 
     def roles(self) -> list[RoleView]:
         """What this process does in the shards that it holds."""

@@ -235,6 +235,18 @@ class Requested(View):
     run_id: str
 
 
+class StepView(View):
+    """What a step has done in the workers that are there, since each of them was started.
+
+    count: how often it has ended. seconds: how long that took in all.
+    errors: its own, and those of the timeouts, callbacks and hooks at its status.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    errors: int = 0
+
+
 class WorkflowView(Share):
     """A workflow.
 
@@ -242,6 +254,7 @@ class WorkflowView(Share):
     search: the fields of the object that runs are searched by.
     counts: how many runs there are, by status and state.
     held: the steps that are held for all runs, by status.
+    steps: what each has done, by status.
     """
 
     name: str
@@ -253,6 +266,7 @@ class WorkflowView(Share):
     counts: dict[str, dict[str, int]]
     mermaid: str
     held: dict[str, HeldView] = {}
+    steps: dict[str, StepView] = {}
 
 
 RoleHealth = Literal["active", "idle", "stopped"]

@@ -14,7 +14,7 @@ from streamwf.lists import (
     place_of,
     read_cursor,
 )
-from streamwf.views import HeldView, Order, Page, RunView, WorkflowView
+from streamwf.views import HeldView, Order, Page, RunView, StepView, WorkflowView
 
 
 def merged_page(pages: Sequence[Page], order: Order, limit: int, missing: Sequence[str]) -> Page:
@@ -57,16 +57,24 @@ def _until(pages: Sequence[Page], order: Order) -> datetime | None:
 
 
 def summed(views: Sequence[WorkflowView], missing: Sequence[str]) -> WorkflowView:
-    """A workflow with the counts of all workers, and what any of them holds; the rest is as the
-    first one says."""
+    """A workflow with the counts of all workers, what their steps have done, and what any of them
+    holds; the rest is as the first one says."""
     total: Counter[tuple[str, str]] = Counter()
     held: dict[str, HeldView] = {}
+    steps: dict[str, StepView] = {}
     for view in views:
         for status, told in view.held.items():
             if status not in held or told.until > held[status].until:
                 held[status] = told
         for status, states in view.counts.items():
             total.update({(status, state): count for state, count in states.items()})
+        for status, step in view.steps.items():
+            known = steps.get(status, StepView())
+            steps[status] = StepView(
+                count=known.count + step.count,
+                seconds=known.seconds + step.seconds,
+                errors=known.errors + step.errors,
+            )
     return views[0].model_copy(
-        update={"counts": counts(total), "held": held, "missing": [*missing]}
+        update={"counts": counts(total), "held": held, "steps": steps, "missing": [*missing]}
     )

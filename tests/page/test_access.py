@@ -20,7 +20,6 @@ def guarded(route: Route) -> None:
 def test_a_token_is_asked_for_and_kept_for_the_tab(site: Site, page: Page) -> None:
     site.state(site.trigger("o-1"), "COMPLETED")
     page.route("**/api/v1/**", guarded)
-    page.route("**/metrics", guarded)
     page.goto(f"{site.url}/#/runs")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.get_by_label("Token").fill("wrong")

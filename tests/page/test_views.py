@@ -46,6 +46,19 @@ def test_a_workflow_has_a_diagram_with_counts(site: Site, page: Page) -> None:
     expect(page.get_by_role("link", name="o-1")).to_be_visible()
 
 
+def test_a_step_that_takes_long_anywhere_stands_out(site: Site, page: Page) -> None:
+    def elsewhere(route: Route) -> None:
+        told = route.fetch().json()
+        told["steps"] = {"PAID": {"count": 4, "seconds": 48, "errors": 2}}
+        route.fulfill(json=told)
+
+    page.route("**/api/v1/workflows/orders", elsewhere)
+    page.goto(f"{site.url}/#/workflow/orders")
+    expect(page.get_by_role("link", name="Paid, 2 errors, slow")).to_have_class("node failing")
+    row = page.get_by_role("region", name="Runs by status").get_by_role("row", name="Paid")
+    expect(row).to_contain_text("12 s")
+
+
 def test_a_run_is_started_from_its_workflow(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/workflow/orders")
     page.get_by_role("button", name="Start a run").click()

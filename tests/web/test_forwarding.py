@@ -345,10 +345,14 @@ async def test_counts_are_summed(pair: Pair) -> None:
     for worker in (pair.a, pair.b):
         one = (await worker.get("/api/v1/workflows/orders")).json
         assert one["counts"] == {"PICKED": {"RUNNING": 3}}
+        # The one of PICKED has ended nowhere yet.
+        assert one["steps"]["CREATED"]["count"] == 3
+        assert one["steps"]["CREATED"]["errors"] == 0
         every = (await worker.get("/api/v1/workflows")).json
         assert every["workflows"][0] == one
     here = (await pair.a.get("/api/v1/workflows/orders", headers=HERE)).json
     assert here["counts"] == {"PICKED": {"RUNNING": 1}}
+    assert here["steps"]["CREATED"]["count"] == 1
 
 
 PATHS = ["/api/v1/runs", "/api/v1/workflows", "/api/v1/workflows/orders"]

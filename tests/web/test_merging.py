@@ -7,7 +7,7 @@ import pytest
 from streamwf.adapters.web.merging import merged_page, summed
 from streamwf.lists import cursor_of, read_cursor
 from streamwf.record import State
-from streamwf.views import HeldView, Order, Page, RunView, WorkflowView
+from streamwf.views import HeldView, Order, Page, RunView, StepView, WorkflowView
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -138,6 +138,19 @@ def test_counts_are_summed_by_status_and_state() -> None:
     )
     assert total.counts == {"A": {"PAUSED": 1, "RUNNING": 3}}
     assert (total.mermaid, total.missing) == ("m", ["x"])
+
+
+def test_what_steps_have_done_is_summed_by_status() -> None:
+    def view(**steps: StepView) -> WorkflowView:
+        return WorkflowView(
+            name="w", start="A", statuses=["A"], terminal=[], counts={}, mermaid="", steps=steps
+        )
+
+    one, two = StepView(count=1, seconds=0.5, errors=1), StepView(count=3, seconds=1.5)
+    assert summed([view(A=one, B=one), view(A=two), view()], []).steps == {
+        "A": StepView(count=4, seconds=2.0, errors=1),
+        "B": one,
+    }
 
 
 def test_what_any_worker_holds_is_told_as_it_lasts_longest() -> None:

@@ -61,13 +61,6 @@ export const keyOf = () => [...crypto.getRandomValues(new Uint8Array(16))].map((
 
 export const post = (where, body = {}, etag) => ask(where, { method: "POST", body, etag });
 
-/** The text of what isn't JSON. Raises Problem. */
-export async function text(where) {
-  const response = await answerOf(where, {});
-  if (!response.ok) throw problemOf(response.status, response.statusText, await jsonOf(response));
-  return response.text();
-}
-
 async function answerOf(where, { method = "GET", body, etag, signal, query }) {
   const url = urlOf(where);
   if (query) url.search = query;

@@ -4,7 +4,6 @@ import { html, useMemo, useState } from "./core.js";
 import { Diagram } from "./diagram.js";
 import { label, number, span, sum } from "./format.js";
 import { useLive } from "./live.js";
-import { stepsOf } from "./metrics.js";
 import { Ago, Dialog, Head, LIVE, Loaded, Missing, Panel, Said, say, Shape, STATES } from "./parts.js";
 import { go, to } from "./router.js";
 import { JsonField, parsedOr } from "./steering.js";
@@ -15,7 +14,6 @@ export function Workflow({ at }) {
     events: `workflow=${encodeURIComponent(name)}`, every: 1_500,
   });
   const roles = useLive("roles", (signal) => ask(path("roles"), { signal }), { every: 3_000 });
-  const steps = useLive(`steps ${name}`, () => stepsOf(name), { every: 2_500 });
   const connectors = useLive(`connectors ${name}`, (signal) => ask(path("workflows", name, "connectors"), { signal }), { every: 4_000 });
   const [starting, setStarting] = useState(false);
   return html`<${Head} title=${name} crumbs=${[["Overview", "#/"]]}>
@@ -23,16 +21,16 @@ export function Workflow({ at }) {
       <button class="btn primary" onClick=${() => setStarting(true)}>Start a run</button><//>
     <${Loaded} of=${flow} absent="No such workflow">${(told) => html`
       <${Missing} workers=${told.missing} />
-      <${Shown} flow=${told} roles=${roles.data?.roles ?? []} steps=${steps.data} />
+      <${Shown} flow=${told} roles=${roles.data?.roles ?? []} />
       <${Connectors} found=${connectors} name=${name} />
       ${starting && html`<${Start} flow=${told} close=${() => setStarting(false)} />`}`}<//>`;
 }
 
 /** What is to be said of each status: counts, what is at work, what is slow or fails. */
-function told(flow, roles, steps) {
+function told(flow, roles) {
   return flow.statuses.map((status) => {
     const here = roles.filter((role) => role.workflow === flow.name && role.status === status);
-    const step = steps?.get(status), counts = flow.counts[status] ?? {};
+    const step = flow.steps[status], counts = flow.counts[status] ?? {};
     const mean = step?.count ? step.seconds / step.count : null;
     return {
       status, counts, held: flow.held[status], mean, errors: step?.errors ?? 0,
@@ -47,8 +45,8 @@ function told(flow, roles, steps) {
 
 const SLOW = 5; // seconds, on average
 
-function Shown({ flow, roles, steps }) {
-  const statuses = useMemo(() => told(flow, roles, steps), [flow, roles, steps]);
+function Shown({ flow, roles }) {
+  const statuses = useMemo(() => told(flow, roles), [flow, roles]);
   return html`<${Panel} title="States" end=${html`<${Legend} />`} flush>
       <${Diagram} flow=${flow} statuses=${statuses} /><//>
     <${Panel} title="Runs by status" flush><div class="scroll" tabindex="0" role="group" aria-label="Runs by status">
