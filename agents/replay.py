@@ -1,4 +1,4 @@
-"""Replay: the runs as they were at a time. Nothing is executed, and nothing is created."""
+"""Replay: the runs as they were once. Nothing is executed, and nothing is created."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,20 +13,23 @@ from streamwf.definition import Workflow
 from streamwf.record import FIRST_KEY, Record
 from streamwf.settings import Settings
 from streamwf.tables.runs import Memory, RunsTable
+from streamwf.until import Until
 
 
 async def replay(
     workflow: Workflow[Any, Any],
     settings: Settings,
-    until: datetime,
+    until: Until,
     progress: Progress,
     take: Callable[[Record], None],
 ) -> int:
-    """Fold all that the log had at a time, and show every run to `take`; return how many events.
+    """Fold what the log had at a time, or up to places in it, and show every run to `take`; return
+    how many events.
 
-    until: by the broker's time of each event, which is included. Workers may go on meanwhile.
+    until: a time is the broker's of each event. Workers may go on meanwhile.
 
-    Raises BrokerUnreachable, and WorkflowNotFound if the workflow has no topics yet.
+    Raises BrokerUnreachable, WorkflowNotFound if the workflow has no topics yet, PartitionNotFound
+    and PartitionNotNamed.
     """
     partitions = await partitions_of(workflow.name, settings)
     settings = settings.model_copy(update={"partitions": partitions})
@@ -50,10 +53,12 @@ async def replay(
         await stop_consumer(folding.reader)
 
 
-async def _ends(folding: Folding, until: datetime) -> dict[int, int]:
-    """Where each partition was at a time: the first event after it, or the end."""
+async def _ends(folding: Folding, until: Until) -> dict[int, int]:
+    """Where each partition that counts was then: the first event after it, or the end."""
     logs = {p: folding.log(p) for p in range(folding.settings.partitions)}
     ends = await folding.reader.end_offsets(list(logs.values()))
+    if not isinstance(until, datetime):
+        return {p: min(ends[logs[p]], end) for p, end in until.ends(logs).items()}
     after_ms = int(until.timestamp() * 1000) + 1
     later = await folding.reader.offsets_for_times(dict.fromkeys(logs.values(), after_ms))
     return {p: ends[log] if later[log] is None else later[log].offset for p, log in logs.items()}

@@ -97,6 +97,15 @@ class TooManyChildren(StreamwfError):
     before it starts others, or start some from its children."""
 
 
+class PartitionNotFound(RequestRefused):
+    """The log has no partition {partition}: its partitions are 0 to {last}."""
+
+
+class PartitionNotNamed(RequestRefused):
+    """Offset {offset} may be in any of {count:partition}. Name them, as in 0:{offset},1:{offset};
+    or name a run, which is in one of them."""
+
+
 class VersionNotFound(RequestRefused):
     """Run {run_id} can't be forked from version {version}: its versions from {first} to {last} are
     kept, and the first of them that has an object."""

@@ -14,9 +14,10 @@ from .ports import Change, Checkpoint, Received, RecordStore, ShardId
 from .record import FIRST_KEY, Record, encode_record
 from .shard import Limits, Shard
 from .stored import Stores, role_of
-from .stored_log import StoredLog
+from .stored_log import Layout, StoredLog
 from .stored_shard import table_of
 from .tables.memory import MemoryTable
+from .until import Until
 
 #: An end of the log that is never reached, so that a shard never begins to dispatch.
 NEVER = 1 << 62
@@ -145,21 +146,32 @@ async def verify(workflow: Workflow[Any, Any], stores: Stores, progress: Progres
 async def replay(
     workflow: Workflow[Any, Any],
     stores: Stores,
-    until: datetime,
+    until: Until,
     progress: Progress,
     take: Callable[[Record], None],
 ) -> int:
-    """Fold all that the log had at a time, and show every run to `take`; return how many events.
+    """Fold what the log had at a time, or up to places in it, and show every run to `take`; return
+    how many events.
 
-    Raises what `StoredLog.start` does.
+    Raises what `StoredLog.start` does, PartitionNotFound and PartitionNotNamed.
     """
     await stores.log.start([workflow])
     aside = Aside(workflow, stores.log, progress)
-    ends = dict.fromkeys(range(stores.log.layout.shards), NEVER)
-    for shard in (await aside.fold(ends, until)).values():
+    ends = _ends_until(stores.log.layout, until)
+    time = until if isinstance(until, datetime) else None
+    for shard in (await aside.fold(ends, time)).values():
         for _, record in shard.scan(FIRST_KEY):
             take(record)
     return aside.events
+
+
+def _ends_until(layout: Layout, until: Until) -> dict[int, int]:
+    """Where each shard's part of the log ends for whoever looks at it until then."""
+    places = {number: layout.partition_of(number) for number in range(layout.shards)}
+    if isinstance(until, datetime):
+        return dict.fromkeys(places, NEVER)
+    ends = until.ends({*places.values()})
+    return {number: ends[place] for number, place in places.items() if place in ends}
 
 
 async def _ends(workflow: Workflow[Any, Any], log: StoredLog) -> dict[int, int]:

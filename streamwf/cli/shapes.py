@@ -1,8 +1,9 @@
 """What commands write with `--json`, where it is not what the API tells."""
 
 from datetime import datetime
+from typing import Any
 
-from streamwf.views import Refusal, View
+from streamwf.views import Refusal, RunView, View
 
 
 class RefusedLine(View):
@@ -113,6 +114,68 @@ class Replayed(View):
     workflow: str
     events: int
     counts: dict[str, dict[str, int]]
+
+
+class Stand(View):
+    """How a run was."""
+
+    version: int
+    status: str
+    state: str
+
+
+class ComparedRun(View):
+    """A run at two moments. before, after: null where it was not there."""
+
+    foreign_id: str
+    run_id: str
+    before: Stand | None
+    after: Stand | None
+
+
+class ComparedRuns(View):
+    """How many runs, and the first thousand of them."""
+
+    count: int = 0
+    runs: list[ComparedRun] = []
+
+
+class Compared(View):
+    """The runs of a workflow at two moments.
+
+    events_before, events_after: how many there were up to each. before, after: how many runs, by
+    status and state. gone: runs that were there, and have left the tables.
+    """
+
+    workflow: str
+    events_before: int
+    events_after: int
+    before: dict[str, dict[str, int]]
+    after: dict[str, dict[str, int]]
+    new: ComparedRuns
+    changed: ComparedRuns
+    gone: ComparedRuns
+
+
+class ChangedField(View):
+    field: str
+    before: Any
+    after: Any
+
+
+class ChangedRun(View):
+    """A run at two moments. before, after: null where it was not there.
+
+    fields: those that differ, but for the object. object: its lines as `diff -u` tells them.
+    """
+
+    workflow: str
+    foreign_id: str
+    run_id: str
+    before: RunView | None
+    after: RunView | None
+    fields: list[ChangedField]
+    object: list[str]
 
 
 class Diagram(View):

@@ -22,7 +22,7 @@ ABOVE_THE_LINE = {
     *("sources", "connector", "connections", "leading", "connector_views"),
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
     *("compatibility", "lists", "naming", "measures", "requesting", "moves"),
-    *("letter_views", "open_letters", "indexing", "searched"),
+    *("letter_views", "open_letters", "indexing", "searched", "until"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -36,7 +36,7 @@ ORDER = [
     {"verdict", "mail", "fold_requests", "fold_results"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
     {"naming", "measures", "indexing", "access"},
-    {"redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
+    {"until", "redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
     {"moves", "broadcast"},
