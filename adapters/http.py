@@ -31,6 +31,7 @@ from streamwf.errors import (
     WorkerFailed,
     WorkerUnreachable,
 )
+from streamwf.histories import ExportedHistory
 from streamwf.letter_views import LetterAction, LetterQuery, Letters, LetterView, Settled
 from streamwf.moves import Dropped, Told, Watched
 from streamwf.overview import Overview, Window
@@ -161,6 +162,9 @@ class HttpGateway:
     async def get(self, run_id: str) -> RunView:
         return await self._ask(RunView, "GET", f"runs/{_quoted(run_id)}")
 
+    async def get_version(self, run_id: str, version: int) -> RunView:
+        return await self._ask(RunView, "GET", f"runs/{_quoted(run_id)}/versions/{version}")
+
     async def roles(self) -> Roles:
         return await self._ask(Roles, "GET", "roles")
 
@@ -243,6 +247,9 @@ class HttpGateway:
 
     async def history(self, run_id: str) -> History:
         return await self._ask(History, "GET", f"runs/{_quoted(run_id)}/history")
+
+    async def export(self, run_id: str) -> ExportedHistory:
+        return await self._ask(ExportedHistory, "GET", f"runs/{_quoted(run_id)}/export")
 
     async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
         path = f"runs/{_quoted(run_id)}/await"

@@ -171,6 +171,7 @@ class SyncClient(Blocking[Client]):
     list = each(Client.list)
     count = blocking(Client.count)
     history = blocking(Client.history)
+    export = blocking(Client.export)
     roles = blocking(Client.roles)
     workflows = blocking(Client.workflows)
     describe = blocking(Client.describe)

@@ -22,6 +22,7 @@ from .connector_client import ConnectorClient
 from .definition import Workflow
 from .errors import ForeignIdNotFound, NotReady, RunNotFound
 from .gateway import Gateway
+from .histories import ExportedHistory
 from .letter_client import LetterClient
 from .overview import Overview, Window
 from .record import State
@@ -169,10 +170,16 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, Watch
             left = round(max(deadline - time.monotonic(), 0), 3)
 
     async def get(
-        self, workflow: Workflow[ObjectT, StatusT], run_id: str
+        self, workflow: Workflow[ObjectT, StatusT], run_id: str, *, version: int | None = None
     ) -> RunInfo[ObjectT, StatusT]:
-        """Raises RunNotFound, and InvalidObject if what the run carries does not fit."""
-        return typed(workflow, await self._gateway.get(run_id))
+        """A run as it is; or as it was at a version, which its history tells.
+
+        Raises RunNotFound, and InvalidObject if what the run carries does not fit; and of a version
+        VersionUnknown, HistoryIncomplete, and TransitionRefused once its data is deleted.
+        """
+        if version is None:
+            return typed(workflow, await self._gateway.get(run_id))
+        return typed(workflow, await self._gateway.get_version(run_id, version))
 
     async def latest(
         self, workflow: Workflow[ObjectT, StatusT], foreign_id: str
@@ -328,6 +335,14 @@ class Client(RequestClient, ScheduleClient, ConnectorClient, LetterClient, Watch
     async def history(self, run_id: str) -> History:
         """Raises RunNotFound."""
         return await self._gateway.history(run_id)
+
+    async def export(self, run_id: str) -> ExportedHistory:
+        """All that the log has of a run, to be kept as test data: `streamwf.testing.replay` folds
+        it. What is masked is masked, and what is encrypted is sealed.
+
+        Raises RunNotFound, HistoryIncomplete, and TransitionRefused once its data is deleted.
+        """
+        return await self._gateway.export(run_id)
 
     async def roles(self) -> Roles:
         """What the workers do in each shard, and whether they are at it."""

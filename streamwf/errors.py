@@ -111,6 +111,16 @@ class VersionNotFound(RequestRefused):
     kept, and the first of them that has an object."""
 
 
+class VersionUnknown(RequestRefused):
+    """Run {run_id} has had no version {version}: its versions are 1 to {last}."""
+
+
+class HistoryIncomplete(RequestRefused):
+    """The first events of run {run_id} are not to be found any more: its last {kept} are known by
+    their places, as far as the log still has them. `streamwf replay TARGET --until MOMENT --run
+    {run_id}` folds all that the log has."""
+
+
 class TooManyCallbacks(RequestRefused):
     """{foreign_id!r} has {count} callbacks that wait already, and no room for this one. Try again
     once some are answered."""
@@ -236,6 +246,34 @@ class SealBroken(StreamwfError):
     """The sealed data of run {run_id} can't be opened: it was changed after it was sealed, or
     sealed by something other than streamwf. Write data to the log in plain JSON, or through the
     client."""
+
+
+# ---- histories that were exported
+
+
+class HistoryUnreadable(StreamwfError):
+    """{path} has no history of a run: {why}. Write one with `streamwf runs history RUN --export
+    FILE`."""
+
+
+class HistoryNewer(StreamwfError):
+    """The history of run {run_id} has form {found}, and this streamwf reads those up to {known}.
+    Install a newer streamwf."""
+
+
+class HistoryOfAnother(StreamwfError):
+    """The history of run {run_id} is of workflow {found!r}, and not of {workflow!r}."""
+
+
+class HistoryHidden(StreamwfError):
+    """Run {run_id} can't go on from its history, in which objects are {hides}. `replay` checks as
+    much of it as can be read; to go on, export a run of made-up values from a workflow that hides
+    nothing."""
+
+
+class ReplayFailed(StreamwfError, AssertionError):
+    """Definition {definition} of {workflow!r} can't go on as run {run_id} of {foreign_id!r} did:
+    {told}"""
 
 
 # ---- connectors

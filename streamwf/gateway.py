@@ -4,6 +4,7 @@ from typing import Protocol
 
 from .callback_views import CallbackRequest, CallbackView, Correlated
 from .connector_client import ConnectorGateway, LocalConnectors
+from .histories import ExportedHistory
 from .letter_client import LetterGateway, LocalLetters
 from .operations import Operations
 from .overview import Overview, Window, overview_of
@@ -51,6 +52,8 @@ class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, WatchGateway, Pr
 
     async def get(self, run_id: str) -> RunView: ...
 
+    async def get_version(self, run_id: str, version: int) -> RunView: ...
+
     async def roles(self) -> Roles: ...
 
     async def find(self, query: Query) -> Page: ...
@@ -60,6 +63,8 @@ class Gateway(ScheduleGateway, ConnectorGateway, LetterGateway, WatchGateway, Pr
     async def bulk(self, asked: BulkSteering) -> Bulk: ...
 
     async def history(self, run_id: str) -> History: ...
+
+    async def export(self, run_id: str) -> ExportedHistory: ...
 
     async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView: ...
 
@@ -117,6 +122,9 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching)
     async def get(self, run_id: str) -> RunView:
         return await self._operations.get(run_id)
 
+    async def get_version(self, run_id: str, version: int) -> RunView:
+        return await self._operations.get_version(run_id, version)
+
     async def roles(self) -> Roles:
         return Roles(roles=self._operations.roles())
 
@@ -131,6 +139,9 @@ class LocalGateway(LocalSchedules, LocalConnectors, LocalLetters, LocalWatching)
 
     async def history(self, run_id: str) -> History:
         return await self._operations.history(run_id)
+
+    async def export(self, run_id: str) -> ExportedHistory:
+        return await self._operations.export(run_id)
 
     async def await_(self, run_id: str, status: str | None, timeout: float) -> RunView:
         return await self._operations.await_(run_id, status, timeout)

@@ -20,6 +20,7 @@ from .errors import (
 from .events import derived_id, object_of
 from .fold import Verdict
 from .overview import standing_of
+from .recalling import Recalling
 from .record import DELETED, Record
 from .roles import roles_of
 from .scheduling import Scheduling
@@ -33,7 +34,7 @@ from .views import (
 )
 
 
-class Operations(Answering, Connected, DeadLetters, Scheduling):
+class Operations(Answering, Connected, DeadLetters, Recalling, Scheduling):
     """Operations on the runs that a host owns. patience: seconds to wait for a fold."""
 
     def describe(self, name: str) -> WorkflowView:

@@ -9,6 +9,7 @@ from streamwf.adapters.web.needs import ACTIONS
 from streamwf.adapters.web.reading import AwaitParameters, TriggerParameters
 from streamwf.adapters.web.refusals import CHANGES, ELSEWHERE, OF_WORKFLOW, RUNS, STARTS, WORKFLOW
 from streamwf.callback_views import CallbackRequest, CallbackView
+from streamwf.histories import ExportedHistory
 from streamwf.views import Fork, History, Requested, RunView, Steering, Trigger
 
 _RUN = f"{RUNS}/{{run_id}}"
@@ -21,6 +22,7 @@ _BESIDE = "(?!bulk$)[^/]+"
 
 _OF_LATEST = (*OF_WORKFLOW, errors.ForeignIdNotFound, errors.InvalidForeignId)
 _STEERS = (*CHANGES, errors.TransitionRefused, errors.VersionDiffers, errors.KeyDestroyed)
+_RECALLS = (errors.HistoryIncomplete, errors.TransitionRefused, errors.BrokerUnreachable)
 _AWAITS = (errors.AwaitFailed, errors.UnknownStatus, errors.DeadlineExceeded)
 
 
@@ -44,6 +46,25 @@ def of_runs(views: RunViews) -> list[Declared]:
             says="The events that have changed a run",
             answers={200: History},
             problems=found,
+        ),
+        Declared(
+            method="GET",
+            path=f"{_RUN}/versions/{{version}}",
+            role=Role.VIEWER,
+            handle=views.get_version,
+            says="A run as it was at a version",
+            answers={200: RunView},
+            problems=(*found, *_RECALLS, errors.VersionUnknown),
+        ),
+        Declared(
+            method="GET",
+            path=f"{_RUN}/export",
+            # It has what outsiders have brought, and what runs have given one another.
+            role=Role.ADMIN,
+            handle=views.export,
+            says="All that the log has of a run, as test data",
+            answers={200: ExportedHistory},
+            problems=(*found, *_RECALLS),
         ),
         Declared(
             method="GET",

@@ -1,6 +1,7 @@
 """What each view does with a request."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import uuid4
@@ -15,8 +16,9 @@ from streamwf.adapters.web.elsewhere import Elsewhere
 from streamwf.adapters.web.merging import summed
 from streamwf.adapters.web.reading import AwaitParameters, TriggerParameters
 from streamwf.adapters.web.tags import read_wanted
-from streamwf.errors import DeadlineExceeded, NotReady
+from streamwf.errors import DeadlineExceeded, InvalidQuery, NotReady
 from streamwf.events import check_foreign_id
+from streamwf.histories import ExportedHistory
 from streamwf.operations import Operations
 from streamwf.views import (
     Fork,
@@ -189,6 +191,22 @@ class RunViews:
 
         return await self._elsewhere.of_run(request, run_id, here)
 
+    async def get_version(self, request: web.Request) -> web.Response:
+        run_id, version = request.match_info["run_id"], _version(request)
+
+        async def here() -> RunView:
+            return await self._operations.get_version(run_id, version)
+
+        return await self._elsewhere.of_run(request, run_id, here)
+
+    async def export(self, request: web.Request) -> web.Response:
+        run_id = request.match_info["run_id"]
+
+        async def here() -> ExportedHistory:
+            return await self._operations.export(run_id)
+
+        return await self._elsewhere.of_run(request, run_id, here)
+
     async def history(self, request: web.Request) -> web.Response:
         run_id = request.match_info["run_id"]
 
@@ -247,6 +265,14 @@ KeyedT = TypeVar("KeyedT", Steering, Fork)
 def _keyed(request: KeyedT) -> KeyedT:
     """With a key it counts once, even if the run's shard moves while it is under way."""
     return request.model_copy(update={"key": request.key or uuid4().hex})
+
+
+def _version(request: web.Request) -> int:
+    """Raises InvalidQuery."""
+    said = request.match_info["version"]
+    if not re.fullmatch(r"[0-9]{1,15}", said):
+        raise InvalidQuery("version", "it is a version of the run, like 7")
+    return int(said)
 
 
 def _awaited(request: web.Request) -> tuple[str | None, float]:

@@ -29,6 +29,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _PARTS = {
     "name": "The workflow",
     "run_id": "The run",
+    "version": "The version of the run, counted from 1",
     "foreign_id": "The name of the thing in your own systems",
     "schedule": "The schedule",
     "connector": "The connector",

@@ -122,7 +122,8 @@ def check(targets: tuple[str, ...], against: str | None, as_json: bool, **flags:
     store     the database in --store, as closely: that of `streamwf dev`
     http://…  any worker, or `streamwf dev`: looks at what is told of runs
     FILE      what was exported, - for stdin: `streamwf runs list --json`
-              (or the API's pages), `runs show --json`, `runs history --json`,
+              (or the API's pages), `runs show --json`, `runs history --json`
+              or --export,
               or the events of the topic by `kcat -C -e -J -t WORKFLOW.events`
 
     Exits with 1 if there is a run that can't go on, or that could not be read.

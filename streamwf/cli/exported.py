@@ -18,6 +18,7 @@ from streamwf.errors import StreamwfError
 from streamwf.events import decode_event, encode_event, source_of
 from streamwf.execute import SystemClock
 from streamwf.fold import Verdict
+from streamwf.histories import ExportedHistory
 from streamwf.record import FIRST_KEY, NOTHING, Call, Record, State, Timer, decode_record
 from streamwf.shard import Limits, Shard
 from streamwf.tables.memory import MemoryTable
@@ -137,6 +138,10 @@ class Export:
         history = History.model_validate(document)
         self._tell(self._only("a history"), _outcome(history), whole=False)
 
+    def _exported(self, document: dict[str, Any]) -> None:
+        for each in ExportedHistory.model_validate(document).events:
+            self._fold(each.event, to_json(each.event))
+
     def _tell(self, workflow: str, record: Record, *, whole: bool) -> None:
         known = self._told.setdefault(workflow, {})
         before = known.get(record.run_id)
@@ -169,6 +174,7 @@ class Export:
 _KINDS: list[tuple[set[str], Callable[[Export, dict[str, Any]], None]]] = [
     ({"payload", "offset"}, Export._consumed),
     ({"runs"}, Export._page),
+    ({"events", "format"}, Export._exported),
     ({"events", "run_id"}, Export._history),
     ({"type", "subject"}, Export._event),
     ({"run_id", "workflow"}, Export._view),

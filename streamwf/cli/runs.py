@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_args
+from typing import IO, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -28,6 +28,8 @@ from streamwf.cli.output import (
 )
 from streamwf.cli.standing import following, standing
 from streamwf.cli.watch import watch
+from streamwf.counting import counted
+from streamwf.histories import ExportedHistory
 from streamwf.views import (
     MAX_PAGE,
     Action,
@@ -123,17 +125,25 @@ def _say_missing(share: Share) -> None:
 
 @runs.command("show")
 @run
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    help="As it was at this version, as `history` tells it.",
+)
 @options.as_json(RunView)
 @options.url
-def show(run: str, as_json: bool, at: Endpoint) -> None:
+def show(run: str, version: int | None, as_json: bool, at: Endpoint) -> None:
     """Show a run and its object, what it waits for, and what to type next."""
 
     async def question(gateway: HttpGateway) -> RunView:
-        return await gateway.get(await id_of(gateway, run))
+        run_id = await id_of(gateway, run)
+        if version is None:
+            return await gateway.get(run_id)
+        return await gateway.get_version(run_id, version)
 
     found = ask(at, question)
     write_run(found, as_json)
-    if not as_json:
+    if not as_json and version is None:
         _write_standing(found, _as_given(at))
 
 
@@ -190,16 +200,45 @@ def write_run(run: RunView, as_json: bool) -> None:
 
 @runs.command("history")
 @run
+@click.option(
+    "--export",
+    "file",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    help="Write all that the log has of it to a file, - for stdout: test data for"
+    " `streamwf.testing.replay`.",
+)
 @options.as_json(History)
 @options.url
-def history(run: str, as_json: bool, at: Endpoint) -> None:
-    """Show the events that have changed a run."""
+def history(run: str, file: IO[str] | None, as_json: bool, at: Endpoint) -> None:
+    """Show the events that have changed a run.
+
+    In a file that --export writes, masked fields are masked, and encrypted ones sealed.
+    """
+    if file is not None:
+        if as_json:
+            raise click.UsageError("What --export writes is JSON: leave --json out.")
+        _export(run, file, at)
+        return
 
     async def question(gateway: HttpGateway) -> History:
         return await gateway.history(await id_of(gateway, run))
 
     found = ask(at, question)
     write_json(found) if as_json else _write_history(found)
+
+
+def _export(run: str, file: IO[str], at: Endpoint) -> None:
+    async def question(gateway: HttpGateway) -> ExportedHistory:
+        return await gateway.export(await id_of(gateway, run))
+
+    found = ask(at, question)
+    try:
+        file.write(found.model_dump_json(indent=2) + "\n")
+        file.flush()
+    except OSError as error:
+        raise click.ClickException(f"{file.name} can't be written: {error.strerror}.") from None
+    hidden = f"; its objects are {found.hides}" if found.hides else ""
+    say(f"{counted(len(found.events), 'event')} of run {found.run_id}{hidden}")
 
 
 def _write_history(found: History) -> None:

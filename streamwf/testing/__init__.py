@@ -4,8 +4,6 @@ It needs no test library. Its expectations raise AssertionError, and tell what b
 `streamwf.pytest_plugin` has the fixtures for pytest.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,9 +21,21 @@ from streamwf.operations import Operations
 from streamwf.record import Record
 from streamwf.run_info import RunInfo
 from streamwf.shard import Shard
+from streamwf.testing.looks import Looks
+from streamwf.testing.replaying import AnyHistory, Replayed, ReplayProblem, replay
+from streamwf.testing.resuming import logs_of
 from streamwf.views import EventView, TimerView
 
-__all__ = ["START", "Engine", "SteppedClock", "build_run", "engine"]
+__all__ = [
+    "START",
+    "Engine",
+    "ReplayProblem",
+    "Replayed",
+    "SteppedClock",
+    "build_run",
+    "engine",
+    "replay",
+]
 
 ObjectT = TypeVar("ObjectT")
 StatusT = TypeVar("StatusT", bound=Enum)
@@ -35,12 +45,6 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 
 #: How long, by the machine's clock, an engine waits for what is due at one instant.
 PATIENCE = timedelta(seconds=5)
-
-#: Turns of the loop in which what waits for nothing is done; after these, looks are apart.
-TURNS = 100
-
-#: Seconds between two looks at steps that wait for something, or run in threads.
-PAUSE = 0.001
 
 #: Seconds that steps in progress get to finish in when the test has ended.
 GRACE = 0.05
@@ -105,21 +109,25 @@ async def engine(
     clock: SteppedClock | None = None,
     patience: timedelta = PATIENCE,
     former: "Engine | None" = None,
+    histories: Iterable[AnyHistory] = (),
 ) -> AsyncIterator["Engine"]:
     """Run workflows in this process, in memory, on a clock that stands still.
 
     patience: how long, by the machine's clock, to wait for what is due at one instant.
     former: an engine that has ended: its runs go on here, by the definitions that are given now,
         at the time at which it ended.
+    histories: of runs that were exported: these go on here, too, at the time of the last event.
 
     Raises InvalidDefinition, and LiveRunsInUnknownStatus if a former run is at a status that is
-    gone.
+    gone; of histories HistoryUnreadable, HistoryNewer, HistoryOfAnother and HistoryHidden.
     """
-    clock = clock or SteppedClock(former.clock.now() if former else START)
+    logs, times = logs_of(workflows, histories, former.host.logs if former else {})
+    times += [former.clock.now()] if former else []
+    clock = clock or SteppedClock(max(times, default=START))
     host = EmbeddedHost(
         *workflows,
         clock=clock,
-        logs=former.host.logs if former else None,
+        logs=logs,
         key_provider=former.host.key_provider if former else None,
     )
     try:
@@ -182,7 +190,7 @@ class Engine:
         Raises AssertionError if that does not come to an end.
         """
         __tracebackhide__ = True
-        looks = _Looks(self.patience)
+        looks = Looks(self.patience)
         while not self._settled():
             if looks.over:
                 raise AssertionError(self._unsettled())
@@ -224,7 +232,7 @@ class Engine:
         Raises AssertionError as soon as nothing is left that could lead there.
         """
         __tracebackhide__ = True
-        workflow, looks = self._workflow(run), _Looks(self.patience)
+        workflow, looks = self._workflow(run), Looks(self.patience)
         while True:
             last = self._settled() or looks.over
             try:
@@ -386,19 +394,3 @@ class Engine:
         """How far an instant is from the clock's start."""
         apart = instant - self.clock.start
         return f"-{-apart}" if apart < timedelta(0) else f"+{apart}"
-
-
-class _Looks:
-    """Looks at what nobody tells of: at each turn of the loop, then from time to time."""
-
-    def __init__(self, patience: timedelta) -> None:
-        self._deadline = time.monotonic() + patience.total_seconds()
-        self._turns = 0
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() > self._deadline
-
-    async def next(self) -> None:
-        self._turns += 1
-        await asyncio.sleep(0 if self._turns < TURNS else PAUSE)

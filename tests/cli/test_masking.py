@@ -84,7 +84,7 @@ def test_a_check_over_http_looks_at_no_masked_object(cli: Cli, written: Any, tar
     written("trigger", "payments", "o-1", "--data", json.dumps({}))
     checked = cli("check", target, "--against", written.url)
     assert checked.exit_code == 0
-    assert "its object has masked fields, and was not looked at" in checked.output
+    assert "its object has masked fields, which were not looked at" in checked.output
 
 
 def row(**changed: Any) -> str:

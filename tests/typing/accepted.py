@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
+from pathlib import Path
 from typing import Any, TypeAlias, assert_type
 
 import psycopg
@@ -39,7 +40,7 @@ from streamwf.declared import ChildRun
 from streamwf.outcome import Outcome
 from streamwf.schedule_views import ScheduleView
 from streamwf.sources import Call, Led, Message, Start, from_iterator
-from streamwf.testing import build_run, engine
+from streamwf.testing import Replayed, ReplayProblem, build_run, engine, replay
 from streamwf.views import Filter, Query, Refusal
 
 
@@ -398,6 +399,12 @@ async def used_too(client: Client) -> None:
     async for each in client.list(texts, status=Text.A, order="-updated"):
         assert_type(each, RunInfo[Plain, Text])
     assert_type((await client.get(numbers, "r")).object, dict[str, int])
+    assert_type((await client.get(texts, "r", version=2)).object, Plain)
+    replayed = replay(texts, await client.export("r"), moves=False)
+    assert_type(replayed, Replayed[Plain, Text])
+    assert_type(replayed.object, Plain | None)
+    assert_type(replayed.status, Text)
+    assert_type(replay(numbers, Path("history.json")).warnings, tuple[ReplayProblem, ...])
     assert_type((await client.get(typed, "r")).object, Typed)
     await client.trigger(typed, "t-1", Typed(n=1))
     await client.trigger(numbers, "n-1", {"x": 1})

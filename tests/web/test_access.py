@@ -119,6 +119,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 async def asked(worker: Worker, method: str, path: str, run_id: str, **options: Any) -> Reply:
     given = {"name": "orders", "foreign_id": "o-1", "run_id": run_id, "schedule": "s"}
+    given["version"] = "1"
     filled = path.replace("/await", "/await?timeout=0")
     for part, value in (given | {"connector": "c", "letter": "orders:0:0"}).items():
         filled = filled.replace(f"{{{part}}}", value)
