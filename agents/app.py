@@ -28,6 +28,7 @@ from streamwf.adapters.web import Server, access_of, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
+from streamwf.agents.membership import NO_FETCH
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.relay import relay_of
 from streamwf.agents.transport import SCHEME, credentials
@@ -286,6 +287,7 @@ def faust_app(
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=session,
         broker_heartbeat_interval=min(1.0, session / 5),
+        broker_max_poll_interval=NO_FETCH,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         web_port=chosen.web_port or ANY_PORT,
