@@ -31,7 +31,6 @@ class Standbys:
     def __init__(self, settings: Settings, logger: Logger | None = None) -> None:
         self._logger = logger or _logger
         self._reader = LogReader(settings, self._apply, committed=True, logger=logger)
-        self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
         self._again: asyncio.Task[None] | None = None
@@ -43,11 +42,15 @@ class Standbys:
         if not self._started:
             await self._reader.start()
             self._started = True
-        self._recoveries = {tp: Recovery(table) for tp, table in tables.items()}
-        self._tables = dict(tables)
-        await self._reader.follow(
-            {tp: partial(getattr, recovery, "start") for tp, recovery in self._recoveries.items()}
-        )
+        # Each begins anew together with the reading: what is read until then is still the former's,
+        # and rows that it has, but not their marker, would be missing from what comes after them.
+        await self._reader.follow({tp: partial(self._begin, tp, tables[tp]) for tp in tables})
+        self._recoveries = {tp: self._recoveries[tp] for tp in tables}
+
+    def _begin(self, partition: TopicPartition, table: RunsTable) -> int:
+        """Where to read from."""
+        recovery = self._recoveries[partition] = Recovery(table)
+        return recovery.start
 
     async def _apply(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         recovery = self._recoveries.get(partition)
@@ -58,7 +61,7 @@ class Standbys:
         except StaleTable:
             # Whoever takes over from here reads the new changelog from its beginning.
             self._logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
-            self._tables[partition].wipe()
+            recovery.table.wipe()
             del self._recoveries[partition]
         except Exception as error:
             place = {"topic": partition.topic, "shard": partition.partition}

@@ -99,7 +99,8 @@ class LogReader:
         self._deliver = deliver
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._delivered = asyncio.Event()
+        self._delivered.set()
         self._task: asyncio.Task[None] | None = None
         self._unreachable = False
         # Up to where each partition was read: by its records, and with what is no record.
@@ -119,17 +120,21 @@ class LogReader:
             await stop_consumer(self._consumer)
 
     async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
-        """Follow these partitions and no others, each from where its function says."""
-        async with self._turn:
-            assert self._consumer is not None
-            self._assigned.clear()
-            self._consumer.assign(list(positions))
-            self._read_to = {partition: position() for partition, position in positions.items()}
-            self._passed = {}
-            for partition, position in self._read_to.items():
-                self._consumer.seek(partition, position)
-            if positions:
-                self._assigned.set()
+        """Follow these partitions and no others, each from where its function says.
+
+        What was read before is delivered by then, and what is delivered after that is of these.
+        """
+        while not self._delivered.is_set():
+            await self._delivered.wait()
+        assert self._consumer is not None
+        self._assigned.clear()
+        self._consumer.assign(list(positions))
+        self._read_to = {partition: position() for partition, position in positions.items()}
+        self._passed = {}
+        for partition, position in self._read_to.items():
+            self._consumer.seek(partition, position)
+        if positions:
+            self._assigned.set()
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where the records of a partition end that is followed, as the broker told it last."""
@@ -152,21 +157,29 @@ class LogReader:
     async def _run(self, reader: AIOKafkaConsumer) -> None:
         while True:
             await self._assigned.wait()
-            async with self._turn:
-                batches = await self._read(reader)
+            # Whoever has other partitions followed does not wait for records that may never come.
+            # What is read is of those that are followed then: nothing is between it and `clear`.
+            batches = await self._read(reader)
+            self._delivered.clear()
+            try:
                 await self._note(reader, batches)
                 for partition, records in batches.items():
                     await self._deliver(partition, records)
-            # Others want the turn too, and a reader with a full buffer never waits.
+            finally:
+                self._delivered.set()
+            # Others want their turn, and a reader with a full buffer never waits.
             await asyncio.sleep(0)
 
     async def _read(self, reader: AIOKafkaConsumer) -> Batches:
-        ready = [partition for partition in reader.assignment() if not self._busy(partition)]
+        followed = reader.assignment()
+        ready = [partition for partition in followed if not self._busy(partition)]
         if not ready:
             await asyncio.sleep(BUSY_SECONDS)
             return {}
+        # All, unless some are busy: one that is followed from now on is read by this, too.
+        some = ready if len(ready) < len(followed) else []
         try:
-            batches: Batches = await reader.getmany(*ready, timeout_ms=IDLE_MS, max_records=BATCH)
+            batches: Batches = await reader.getmany(*some, timeout_ms=IDLE_MS, max_records=BATCH)
         except Exception as error:
             # Whatever it is: a reader that ended would leave its shards standing still.
             if not self._unreachable:

@@ -1,80 +1,84 @@
-"""A standby follows its shard's changelog, whatever becomes of its disk meanwhile."""
+"""A standby that follows more changelogs loses nothing of those that it goes on with."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from aiokafka import TopicPartition
 
 from streamwf.agents import standby
 from streamwf.agents.standby import Standbys
+from streamwf.ports import Change, Checkpoint
+from streamwf.record import encode_record
 from streamwf.settings import Settings
-from streamwf.tables.changelog import MARKER_KEY, Marker
-from streamwf.tables.runs import AsOf
-from tests.support import Lines
+from streamwf.tables.changelog import ChangelogRecord, records_of
+from streamwf.tables.runs import Memory, RunsTable
+from tests.support import record
 
-CHANGELOG = TopicPartition("orders.runs-changelog", 3)
-
-Deliver = Callable[[TopicPartition, Sequence[Any]], Any]
+PARTITION = TopicPartition("changelog", 0)
+OTHER = TopicPartition("changelog", 1)
 
 
 class Reader:
-    """Reads what it is given, when it is told to."""
+    """In place of the one on Kafka. Like it, it delivers what it has read before it follows others,
+    and here the test says when that is."""
 
-    def __init__(self, settings: Settings, deliver: Deliver, **given: Any) -> None:
-        self.deliver = deliver
-        self.followed: list[dict[TopicPartition, int]] = []
+    def __init__(self, settings: Settings, deliver: Any, **_: Any) -> None:
+        self.deliver: Callable[[TopicPartition, Sequence[ChangelogRecord]], Awaitable[None]] = (
+            deliver
+        )
+        self.free = asyncio.Event()
+        self.starts: dict[TopicPartition, int] = {}
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
-        self.followed.append({at: position() for at, position in positions.items()})
+        await self.free.wait()
+        self.starts = {partition: position() for partition, position in positions.items()}
 
 
-class Table:
-    """A table on a disk that is full at first."""
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    made: list[Reader] = []
 
-    as_of: AsOf | None = None
-    full = True
+    def make(*args: Any, **kwargs: Any) -> Reader:
+        made.append(Reader(*args, **kwargs))
+        return made[-1]
 
-    def get(self, key: str) -> None: ...
-
-    def write(self, changes: Any, rows: Any, as_of: AsOf) -> None:
-        if self.full:
-            raise OSError("no space left on device")
-        self.as_of = as_of
+    monkeypatch.setattr(standby, "LogReader", make)
+    return made
 
 
-class Marked(msgspec.Struct):
-    """A checkpoint in the changelog."""
-
-    offset: int
-    key: bytes = MARKER_KEY
-    value: bytes = msgspec.json.encode(Marker("t", 7))
-
-
-async def test_what_a_full_disk_has_not_taken_is_read_again(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_checkpoint_that_is_read_half_while_others_are_followed(
+    tmp_path: Path, readers: list[Reader]
 ) -> None:
-    monkeypatch.setattr(standby, "AGAIN", 0.0)
-    monkeypatch.setattr(standby, "LogReader", Reader)
-    lines, table = Lines(), Table()
-    standbys = Standbys(Settings(), lines)
-    reader: Any = standbys._reader
-    await standbys.follow({CHANGELOG: table})  # type: ignore[dict-item]
-    await reader.deliver(CHANGELOG, [Marked(4)])
-    assert [fields["shard"] for fields in lines.of("standby_failed")] == [3]
-    await reader.deliver(CHANGELOG, [Marked(5)])
-    assert table.as_of is None, "after what is missing nothing counts"
-    table.full = False
-    async with asyncio.timeout(5):
-        while len(reader.followed) < 2:
-            await asyncio.sleep(0)
-    assert reader.followed == [{CHANGELOG: 0}, {CHANGELOG: 0}]
-    await reader.deliver(CHANGELOG, [Marked(4), Marked(5)])
-    assert table.as_of == AsOf("t", 5, 7)
-    await standbys.stop()
+    memory = Memory()
+    tables = {
+        partition: RunsTable(tmp_path / str(partition.partition), memory)
+        for partition in (PARTITION, OTHER)
+    }
+    runs = {key: record(foreign_id=key, run_id=f"run-{key}") for key in "ab"}
+    changes = [Change(key, None, run) for key, run in runs.items()]
+    written = [
+        ChangelogRecord(offset, key, value)
+        for offset, (key, value) in enumerate(records_of(Checkpoint(changes, 7), "table")[1])
+    ]
+    standbys = Standbys(Settings())
+    [reads] = readers
+    reads.free.set()
+    await standbys.follow({PARTITION: tables[PARTITION]})
+    reads.free.clear()
+    await reads.deliver(PARTITION, written[:1])
+    following = asyncio.create_task(standbys.follow(tables))
+    await asyncio.sleep(0)
+    await reads.deliver(PARTITION, written[1:])
+    reads.free.set()
+    await following
+    await reads.deliver(PARTITION, written[reads.starts[PARTITION] :])
+    assert dict(tables[PARTITION].rows()) == {key: encode_record(run) for key, run in runs.items()}
+    for table in tables.values():
+        table.close()

@@ -1,0 +1,80 @@
+"""A standby follows its shard's changelog, whatever becomes of its disk meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import TopicPartition
+
+from streamwf.agents import standby
+from streamwf.agents.standby import Standbys
+from streamwf.settings import Settings
+from streamwf.tables.changelog import MARKER_KEY, Marker
+from streamwf.tables.runs import AsOf
+from tests.support import Lines
+
+CHANGELOG = TopicPartition("orders.runs-changelog", 3)
+
+Deliver = Callable[[TopicPartition, Sequence[Any]], Any]
+
+
+class Reader:
+    """Reads what it is given, when it is told to."""
+
+    def __init__(self, settings: Settings, deliver: Deliver, **given: Any) -> None:
+        self.deliver = deliver
+        self.followed: list[dict[TopicPartition, int]] = []
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
+        self.followed.append({at: position() for at, position in positions.items()})
+
+
+class Table:
+    """A table on a disk that is full at first."""
+
+    as_of: AsOf | None = None
+    full = True
+
+    def get(self, key: str) -> None: ...
+
+    def write(self, changes: Any, rows: Any, as_of: AsOf) -> None:
+        if self.full:
+            raise OSError("no space left on device")
+        self.as_of = as_of
+
+
+class Marked(msgspec.Struct):
+    """A checkpoint in the changelog."""
+
+    offset: int
+    key: bytes = MARKER_KEY
+    value: bytes = msgspec.json.encode(Marker("t", 7))
+
+
+async def test_what_a_full_disk_has_not_taken_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standby, "AGAIN", 0.0)
+    monkeypatch.setattr(standby, "LogReader", Reader)
+    lines, table = Lines(), Table()
+    standbys = Standbys(Settings(), lines)
+    reader: Any = standbys._reader
+    await standbys.follow({CHANGELOG: table})  # type: ignore[dict-item]
+    await reader.deliver(CHANGELOG, [Marked(4)])
+    assert [fields["shard"] for fields in lines.of("standby_failed")] == [3]
+    await reader.deliver(CHANGELOG, [Marked(5)])
+    assert table.as_of is None, "after what is missing nothing counts"
+    table.full = False
+    async with asyncio.timeout(5):
+        while len(reader.followed) < 2:
+            await asyncio.sleep(0)
+    assert reader.followed == [{CHANGELOG: 0}, {CHANGELOG: 0}]
+    await reader.deliver(CHANGELOG, [Marked(4), Marked(5)])
+    assert table.as_of == AsOf("t", 5, 7)
+    await standbys.stop()
