@@ -1,10 +1,12 @@
-"""The Faust host: workers that share the partitions of the workflows."""
+"""The Faust host: workers that share the partitions of the workflows.
+
+What needs a database (`relay`, `projection`) is imported from its own module: SQLAlchemy takes its
+time, and a worker without one starts without it.
+"""
 
 from .app import WorkflowApp, faust_app
 from .live import each_run
-from .projection import project
 from .rebuild import rebuild, verify
-from .relay import run_relay
 from .replay import replay
 from .worker import run_worker, serve_worker
 
@@ -12,10 +14,8 @@ __all__ = [
     "WorkflowApp",
     "each_run",
     "faust_app",
-    "project",
     "rebuild",
     "replay",
-    "run_relay",
     "run_worker",
     "serve_worker",
     "verify",

@@ -30,14 +30,12 @@ from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
 from streamwf.agents.membership import NO_FETCH
 from streamwf.agents.peers import FaustPeers
-from streamwf.agents.relay import relay_of
 from streamwf.agents.transport import SCHEME, credentials
 from streamwf.counting import counted
 from streamwf.definition import Workflow
 from streamwf.errors import StreamwfError
 from streamwf.operations import Operations
 from streamwf.ports import KeyProvider, Logger
-from streamwf.relay import Relay
 from streamwf.settings import Settings, load
 
 #: Seconds between two reads of the timer tables.
@@ -135,7 +133,7 @@ class WorkflowApp(faust.App):
             followed = outages.followed(self.settings.brokers, lambda: self.consumer.heard_at)
             await self._outages.enter_async_context(followed)
             await self.host.start()
-            collectors = [RelayCollector(await self._start_relay())] if self.settings.relay else []
+            collectors = [await self._start_relay()] if self.settings.relay else []
             operations = Operations(self.host)
             web = application(
                 operations,
@@ -155,8 +153,11 @@ class WorkflowApp(faust.App):
         self.host.logger.info("worker_listens", url=listens, page=f"{listens}/")
         await super().on_start()
 
-    async def _start_relay(self) -> Relay:
+    async def _start_relay(self) -> RelayCollector:
         """Raises what `relay_of` does."""
+        # SQLAlchemy takes its time to import.
+        from streamwf.agents.relay import relay_of
+
         relay = await self._relaying.enter_async_context(relay_of(self.settings, self.host))
         running = asyncio.create_task(relay.run())
 
@@ -165,7 +166,7 @@ class WorkflowApp(faust.App):
             await asyncio.gather(running, return_exceptions=True)
 
         self._relaying.push_async_callback(stop)
-        return relay
+        return RelayCollector(relay)
 
     async def on_stop(self) -> None:
         await self._relaying.aclose()

@@ -37,7 +37,7 @@ def project(targets: tuple[str, ...], search: bool, **flags: Any) -> None:
 
 async def _project(workflows: list[AnyWorkflow], settings: Settings, search: bool) -> None:
     # Faust takes its time to import.
-    from streamwf.agents import project
+    from streamwf.agents.projection import project
 
     named = named_store(settings)
     if named is None:

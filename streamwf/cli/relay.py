@@ -26,6 +26,6 @@ def relay(targets: tuple[str, ...], **flags: Any) -> None:
     loggers.configure(settings.log_level)
     workflows = load_workflows(targets)
     # Faust takes its time to import.
-    from streamwf.agents import run_relay
+    from streamwf.agents.relay import run_relay
 
     run_relay(workflows, settings)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from streamwf.adapters.sql.outbox import SqlOutbox
-from streamwf.agents import run_relay
+from streamwf.agents.relay import run_relay
 from streamwf.errors import StreamwfError
 from streamwf.settings import load
 from tests.kafka.flows_called import orders
