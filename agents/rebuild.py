@@ -52,7 +52,9 @@ async def rebuild(workflow: Workflow[Any, Any], settings: Settings, progress: Pr
             await changelog.open()
             try:
                 end = ends[folding.log(partition)]
-                await folding.fold(partition, table, begins[partition], end, changelog.write)
+                await folding.fold(partition, table, begins[partition], end, changelog.write_bare)
+                for _ in table.derive():
+                    pass
             finally:
                 await changelog.close()
             runs += sum(table.counts().values())

@@ -14,6 +14,9 @@ from streamwf.ports import Change, Checkpoint
 from streamwf.record import Record, decode_record, encode_record
 from streamwf.tables.runs import AsOf, RunsTable
 
+#: Rows that are written to a bare table in one batch.
+PILE = 10_000
+
 #: No foreign id begins with a control character.
 MARKER_KEY = b"\0position"
 
@@ -59,18 +62,26 @@ class Recovery:
     """Brings a table up to its changelog.
 
     Reading begins at the marker that the table holds last, or at the beginning. Rows are written
-    only together with the marker that follows them.
+    only together with a marker that follows them.
     """
 
-    def __init__(self, table: RunsTable) -> None:
-        self._table = table
-        self._pending: dict[str, bytes | None] = {}
+    def __init__(self, table: RunsTable, *, whole: bool = False) -> None:
+        """whole: nobody looks at the table before it is finished, and derived if it is bare then.
+        So one that is filled from nothing is filled faster."""
+        if table.bare and not whole:
+            table.wipe()
+        self.table = table
+        self._bare = table.bare or (whole and table.as_of is None)
+        self._pending: dict[bytes, bytes | None] = {}
+        #: What a marker has followed, and is not written yet; and what it is as of.
+        self._rows: dict[bytes, bytes | None] = {}
+        self._as_of: AsOf | None = None
         self._expected = None if table.as_of is None else table.as_of.table_id
 
     @property
     def start(self) -> int:
         """The offset to read from."""
-        return 0 if self._table.as_of is None else self._table.as_of.marker
+        return 0 if self.table.as_of is None else self.table.as_of.marker
 
     def apply(self, records: Sequence[ChangelogRecord]) -> None:
         """Take in the next records, in order.
@@ -81,28 +92,37 @@ class Recovery:
         for record in records:
             if record.key == MARKER_KEY and record.value is not None:
                 self._mark(record.offset, _decode_marker(record.value))
-            elif self._table.as_of is None or record.offset > self._table.as_of.marker:
-                self._pending[record.key.decode()] = record.value
+            elif self.table.as_of is None or record.offset > self.table.as_of.marker:
+                self._pending[record.key] = record.value
+        if not self._bare or len(self._rows) >= PILE:
+            self._write()
 
     def finish(self) -> None:
         """The end was reached. Raises StaleTable if the table's own marker was not met."""
         if self._expected is not None:
             raise StaleTable
+        self._write()
 
     def _mark(self, offset: int, marker: Marker) -> None:
         if self._expected not in (None, marker.table_id):
             raise StaleTable
-        self._expected, as_of = None, self._table.as_of
+        self._expected, as_of = None, self.table.as_of
         if as_of is not None and offset <= as_of.marker:
             return
-        changes = [self._change(key, row) for key, row in self._pending.items()]
-        self._table.write(
-            changes,
-            list(self._pending.values()),
-            AsOf(table_id=marker.table_id, marker=offset, position=marker.position),
-        )
+        self._rows |= self._pending
         self._pending = {}
+        self._as_of = AsOf(table_id=marker.table_id, marker=offset, position=marker.position)
+
+    def _write(self) -> None:
+        if self._as_of is None:
+            return
+        if self._bare:
+            self.table.write_bare(self._rows, self._as_of)
+        else:
+            changes = [self._change(key.decode(), row) for key, row in self._rows.items()]
+            self.table.write(changes, list(self._rows.values()), self._as_of)
+        self._rows, self._as_of = {}, None
 
     def _change(self, key: str, row: bytes | None) -> Change:
         after: Record | None = None if row is None else decode_record(row)
-        return Change(key, self._table.get(key), after)
+        return Change(key, self.table.get(key), after)

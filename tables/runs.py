@@ -9,7 +9,7 @@ so that the store never holds what the changelog does not.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import dropwhile, islice, takewhile
 from pathlib import Path
@@ -41,8 +41,8 @@ _ROW, _RUN_ID, _AS_OF = b"r", b"i", b"m"
 _CACHE_BYTES = 64 << 20
 _BUFFER_BYTES = 96 << 20
 
-#: Index rows that are written in one batch when all runs are indexed anew.
-_PILE = 10_000
+#: Rows that are looked at for one batch when what is derived from all of them is made anew.
+_PILE = 2_000
 
 
 class AsOf(msgspec.Struct, frozen=True):
@@ -53,6 +53,7 @@ class AsOf(msgspec.Struct, frozen=True):
     position: the offset of the next event to fold.
     timers: how many wait, by status; None in a table that was written before they were counted.
     index: by what its runs are indexed.
+    bare: whether it has rows alone, and what is derived from them is still to be made.
     """
 
     table_id: str
@@ -61,6 +62,7 @@ class AsOf(msgspec.Struct, frozen=True):
     counts: list[tuple[str, str, int]] = []
     timers: list[tuple[str, int]] | None = None
     index: str = ""
+    bare: bool = False
 
 
 class Memory:
@@ -115,7 +117,7 @@ class RunsTable:
             Counter({(status, state): count for status, state, count in counts}),
             self._counted() if known is None else Counter(dict(known)),
         )
-        if self.as_of is not None and self.as_of.index != self._indexed_by:
+        if self.as_of is not None and not self.bare and self.as_of.index != self._indexed_by:
             self._index_anew(self.as_of)
 
     @property
@@ -125,6 +127,11 @@ class RunsTable:
     @property
     def position(self) -> int | None:
         return None if self.as_of is None else self.as_of.position
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is of no use yet: see `write_bare`."""
+        return self.as_of is not None and self.as_of.bare
 
     def wipe(self) -> None:
         """Start again with nothing."""
@@ -136,19 +143,39 @@ class RunsTable:
         self._db.close()
 
     def _index_anew(self, as_of: AsOf) -> None:
-        """The index is that of another version, or of other fields. Until all is done, the table
-        says so, and this would begin again."""
-        for letter in LETTERS:
-            self._db.delete_range(letter, bytes([letter[0] + 1]))
-        if self._terms is not None:
-            rows = (row for _, each in self.scan("") for row in rows_of(each, self._terms))
-            while pile := list(islice(rows, _PILE)):
-                batch = WriteBatch(raw_mode=True)
-                for row in pile:
+        """The index is that of another version, or of other fields."""
+
+        def index(batch: WriteBatch, key: str, record: Record) -> None:
+            if self._terms is not None:
+                for row in rows_of(record, self._terms):
                     batch.put(*row)
-                self._db.write(batch, self._writing)
-        self.as_of = msgspec.structs.replace(as_of, index=self._indexed_by)
-        self._db.put(_AS_OF, msgspec.msgpack.encode(self.as_of), self._writing)
+
+        for _ in self._made_anew(LETTERS, index):
+            pass
+        self._note(msgspec.structs.replace(as_of, index=self._indexed_by))
+
+    def _made_anew(
+        self, letters: Iterable[bytes], make: Callable[[WriteBatch, str, Record], None]
+    ) -> Iterator[int]:
+        """Make anew what lies under letters and is derived from the rows, each of which `make` is
+        shown; yields how many it has been shown, time and again. Until all is done, the table says
+        that it is not, and whoever opens it begins again."""
+        for letter in letters:
+            end = bytes([letter[0] + 1])
+            # What was deleted as a range is looked at by whoever reads in it later.
+            if next(self._items(letter, end), None) is not None:
+                self._db.delete_range(letter, end)
+        rows = self.scan("")
+        while pile := list(islice(rows, _PILE)):
+            batch = WriteBatch(raw_mode=True)
+            for key, record in pile:
+                make(batch, key, record)
+            self._db.write(batch, self._writing)
+            yield len(pile)
+
+    def _note(self, as_of: AsOf) -> None:
+        self._db.put(_AS_OF, msgspec.msgpack.encode(as_of), self._writing)
+        self.as_of = as_of
 
     # ---- writing
 
@@ -168,14 +195,54 @@ class RunsTable:
                 batch.delete(key)
             for key, value in index.items():
                 batch.put(key, value)
-        counts = [(*pair, count) for pair, count in tally.runs.items() if count]
-        waiting = [(status, count) for status, count in tally.timers.items() if count]
-        as_of = msgspec.structs.replace(
-            as_of, counts=counts, timers=waiting, index=self._indexed_by
-        )
+        as_of = self._counting(as_of, tally)
         batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
         self._db.write(batch, self._writing)
         self.as_of, self._tally = as_of, tally
+
+    def _counting(self, as_of: AsOf, tally: Tally) -> AsOf:
+        counts = [(*pair, count) for pair, count in tally.runs.items() if count]
+        waiting = [(status, count) for status, count in tally.timers.items() if count]
+        return msgspec.structs.replace(as_of, counts=counts, timers=waiting, index=self._indexed_by)
+
+    def write_bare(self, rows: Mapping[bytes, bytes | None], as_of: AsOf) -> None:
+        """Write rows alone, by their keys, in one batch with what they are as of; None for one that
+        is gone. The table is `bare` then, and only rows are read from it, until `derive` is done.
+
+        This is for a table that is filled from nothing: what is derived from a row that is replaced
+        before the end is never made, and no row has to be read or understood for it.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for key, row in rows.items():
+            if row is None:
+                batch.delete(_ROW + key)
+            else:
+                batch.put(_ROW + key, row)
+        as_of = msgspec.structs.replace(as_of, timers=[], bare=True)
+        batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
+        self._db.write(batch, self._writing)
+        self.as_of = as_of
+
+    def derive(self) -> Iterator[int]:
+        """Make what is derived from the rows, if the table is bare; yields how many rows it has
+        looked at, time and again. Nothing may be written meanwhile."""
+        if self.as_of is None or not self.as_of.bare:
+            return
+        tally = Tally()
+
+        def derived(batch: WriteBatch, key: str, record: Record) -> None:
+            tally.add(record, 1)
+            head = row_key(record.kind, record.foreign_id)
+            batch.put(_RUN_ID + record.run_id.encode(), head.encode())
+            for timer in timers.keys(key, record):
+                batch.put(timer, b"")
+            if self._terms is not None:
+                for row in rows_of(record, self._terms):
+                    batch.put(*row)
+
+        yield from self._made_anew((_RUN_ID, timers.PREFIX, *LETTERS), derived)
+        self._note(msgspec.structs.replace(self._counting(self.as_of, tally), bare=False))
+        self._tally = tally
 
     def put(self, due: Iterable[Due]) -> None:
         """Add to the agenda what no row says."""

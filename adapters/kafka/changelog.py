@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import uuid
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streamwf.adapters.kafka.append import append_batch, producer
@@ -30,8 +30,9 @@ class Changelog:
         self._partition = partition
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
-        #: How many records are left to read until the table is as of the end.
-        self.left = 0
+        #: Of a recovery: how many records were read, and how many are left until the table is as of
+        #: the end; and then, of how many rows what is derived from them is made.
+        self.read = self.left = self.derived = 0
 
     async def open(self) -> None:
         """Fence the former owner. Raises KafkaError."""
@@ -50,24 +51,32 @@ class Changelog:
         await reader.start()
         try:
             partition = TopicPartition(self._topic, self._partition)
+            end = (await reader.end_offsets([partition]))[partition]
             while True:
-                recovery = Recovery(table)
                 try:
-                    end = (await reader.end_offsets([partition]))[partition]
-                    self.left = end - recovery.start
-                    async for records in read_to(reader, partition, recovery.start, end):
-                        recovery.apply(
-                            [ChangelogRecord(r.offset, r.key or b"", r.value) for r in records]
-                        )
-                        if records:
-                            self.left = end - records[-1].offset - 1
-                    recovery.finish()
-                    self.left = 0
-                    return
+                    await self._read(reader, partition, end, Recovery(table, whole=True))
+                    break
                 except StaleTable:
                     table.wipe()
         finally:
             await stop_consumer(reader)
+        for rows in table.derive():
+            self.derived += rows
+            # The other shards, and whoever asks, have their turn.
+            await asyncio.sleep(0)
+
+    async def _read(
+        self, reader: AIOKafkaConsumer, partition: TopicPartition, end: int, recovery: Recovery
+    ) -> None:
+        """Raises StaleTable."""
+        self.left = end - recovery.start
+        async for records in read_to(reader, partition, recovery.start, end):
+            recovery.apply([ChangelogRecord(r.offset, r.key or b"", r.value) for r in records])
+            self.read += len(records)
+            if records:
+                self.left = end - records[-1].offset - 1
+        recovery.finish()
+        self.left = 0
 
     async def write(self, checkpoint: Checkpoint, table: RunsTable) -> None:
         """Make a checkpoint durable, and then write it to the table.
@@ -75,10 +84,23 @@ class Changelog:
         Raises KafkaError if it may not have come to be: ProducerFenced and the like if another
         owner has opened the changelog. Nothing may be written here after that: open it anew.
         """
+        rows, as_of = await self._append(checkpoint, table)
+        table.write(checkpoint.changes, rows, as_of)
+
+    async def write_bare(self, checkpoint: Checkpoint, table: RunsTable) -> None:
+        """The same for a table that is filled from nothing, and has to be derived at the end."""
+        rows, as_of = await self._append(checkpoint, table)
+        keys = (change.key.encode() for change in checkpoint.changes)
+        table.write_bare(dict(zip(keys, rows, strict=True)), as_of)
+
+    async def _append(
+        self, checkpoint: Checkpoint, table: RunsTable
+    ) -> tuple[list[bytes | None], AsOf]:
+        """The JSON of each row, and what the table is as of with them."""
         assert self._producer is not None
         table_id = table.as_of.table_id if table.as_of else str(uuid.uuid4())
         rows, records = records_of(checkpoint, table_id)
         await self._producer.begin_transaction()
         marker = await append_batch(self._producer, self._topic, self._partition, records)
         await self._producer.commit_transaction()
-        table.write(checkpoint.changes, rows, AsOf(table_id, marker, checkpoint.position))
+        return rows, AsOf(table_id, marker, checkpoint.position)

@@ -1,6 +1,6 @@
 """Recovering a table from its changelog, from the beginning or from where it was."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
@@ -84,12 +84,22 @@ def log() -> Changelog:
     return log
 
 
-def recover(table: RunsTable, records: Sequence[ChangelogRecord], batch: int = 1_000) -> None:
-    recovery = Recovery(table)
+def recover(
+    table: RunsTable,
+    records: Sequence[ChangelogRecord],
+    batch: int = 1_000,
+    *,
+    whole: bool = False,
+    derived: bool = True,
+) -> None:
+    """whole: as for one who becomes the owner, and not as a standby. derived: to its very end."""
+    recovery = Recovery(table, whole=whole)
     wanted = [record for record in records if record.offset >= recovery.start]
     for first in range(0, len(wanted), batch):
         recovery.apply(wanted[first : first + batch])
     recovery.finish()
+    if derived:
+        deque(table.derive(), maxlen=0)
 
 
 def rows_of(table: RunsTable) -> dict[str, bytes]:
@@ -113,9 +123,10 @@ def test_rows_of_a_checkpoint_are_encoded_once() -> None:
     assert next(records) == (b"a", rows[0])
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("batch", [1, 2, 1_000])
-def test_from_the_beginning(table: RunsTable, log: Changelog, batch: int) -> None:
-    recover(table, log.records, batch)
+def test_from_the_beginning(table: RunsTable, log: Changelog, batch: int, whole: bool) -> None:
+    recover(table, log.records, batch, whole=whole)
     assert rows_of(table) == expected(log)
     assert table.position == 30
     assert table.as_of is not None
@@ -201,6 +212,55 @@ def test_counts_and_what_is_due_are_recovered_too(table: RunsTable, log: Changel
     }
 
 
+# ---- a table that is filled from nothing
+
+
+def test_what_is_derived_from_rows_is_made_once_all_are_there(
+    table: RunsTable, log: Changelog
+) -> None:
+    recover(table, log.records, whole=True, derived=False)
+    assert table.bare
+    assert rows_of(table) == expected(log)
+    assert table.head_of("run-c") is None
+    deque(table.derive(), maxlen=0)
+    assert not table.bare
+    assert table.head_of("run-c") == "c"
+    assert table.head_of("run-a") is None
+
+
+def test_what_was_not_derived_is_so_by_the_next_one(
+    log: Changelog, tmp_path: Path, memory: Memory
+) -> None:
+    table = RunsTable(tmp_path / "table", memory, Searched(()))
+    recover(table, log.records[:3], whole=True, derived=False)
+    table.close()
+    again = RunsTable(tmp_path / "table", memory, Searched(()))
+    assert again.bare
+    recover(again, log.records, whole=True)
+    assert rows_of(again) == expected(log)
+    assert again.head_of("run-c") == "c"
+    assert {pair: n for pair, n in again.counts().items() if n} == {
+        ("CREATED", "COMPLETED"): 1,
+        ("CREATED", "RUNNING"): 1,
+    }
+    again.close()
+
+
+def test_a_standby_begins_again_with_what_was_not_derived(table: RunsTable, log: Changelog) -> None:
+    recover(table, log.records[:3], whole=True, derived=False)
+    assert Recovery(table).start == 0
+    assert table.position is None
+
+
+def test_a_table_that_is_there_already_is_of_use_all_the_time(
+    table: RunsTable, log: Changelog
+) -> None:
+    recover(table, log.records[:3])
+    recover(table, log.records, whole=True, derived=False)
+    assert not table.bare
+    assert table.head_of("run-c") == "c"
+
+
 # ---- another incarnation
 
 
@@ -247,14 +307,20 @@ _checkpoints = st.lists(
 )
 
 
-@examples(40)
-@given(_checkpoints, st.lists(st.integers(0, 40), max_size=3), st.booleans())
+@examples(60)
+@given(
+    _checkpoints,
+    st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=3),
+    st.booleans(),
+    st.booleans(),
+)
 def test_any_interruptions_lead_to_the_same_table(
     tmp_path_factory: pytest.TempPathFactory,
     memory: Memory,
     checkpoints: list[dict[str, int | None]],
-    stops: list[int],
+    stops: list[tuple[int, bool, bool]],
     compact: bool,
+    whole: bool,
 ) -> None:
     log, terms = Changelog(), Searched(("n",))
     for position, changed in enumerate(checkpoints):
@@ -262,12 +328,12 @@ def test_any_interruptions_lead_to_the_same_table(
             position, **{key: None if v is None else standing(key, v) for key, v in changed.items()}
         )
     path = tmp_path_factory.mktemp("table")
-    for stop in sorted(stops):
+    for stop, owned, derived in sorted(stops):
         table = RunsTable(path, memory, terms)
-        recover(table, log.records[:stop])
+        recover(table, log.records[:stop], whole=owned, derived=derived)
         table.close()
     table = RunsTable(path, memory, terms)
-    recover(table, log.compacted() if compact else log.records)
+    recover(table, log.compacted() if compact else log.records, whole=whole)
     assert rows_of(table) == expected(log)
     assert table.position == (len(checkpoints) - 1 if checkpoints else None)
     # What is derived is as if every row were looked at.
@@ -276,6 +342,7 @@ def test_any_interruptions_lead_to_the_same_table(
     index = dict(row for each in log.rows.values() for row in index_rows(each, terms))
     found = (table.between(letter, bytes([letter[0] + 1]), limit=1_000) for letter in LETTERS)
     assert dict(chain.from_iterable(found)) == index
+    assert all(table.head_of(row.run_id) == key for key, row in log.rows.items())
     table.close()
 
 
