@@ -28,7 +28,7 @@ from streamwf.adapters.web import Server, access_of, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
 from streamwf.agents.host import KafkaHost
-from streamwf.agents.membership import NO_FETCH
+from streamwf.agents.membership import NO_FETCH, Membership
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.transport import SCHEME, credentials
 from streamwf.counting import counted
@@ -40,13 +40,6 @@ from streamwf.settings import Settings, load
 
 #: Seconds between two reads of the timer tables.
 SCAN = 1.0
-
-#: Seconds that steps in progress get to end in before shards may move.
-QUIESCE = 1.0
-
-#: The share of the session timeout after which a silent group puts ownership in doubt.
-LEASE = 0.6
-
 
 #: Stands for "a free one" where Faust wants a number.
 ANY_PORT = 1
@@ -89,7 +82,7 @@ class WorkflowApp(faust.App):
         self.server: Server | None = None
         self._relaying = AsyncExitStack()
         self._outages = AsyncExitStack()
-        self._lease = settings.session_timeout.total_seconds() * LEASE
+        self.membership = Membership.of(settings)
         self._generation = -1
         self._moving = False
         self._opening: asyncio.Task[None] | None = None
@@ -225,11 +218,11 @@ class WorkflowApp(faust.App):
     async def _on_revoked(self, app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
         # Nobody has a new assignment before everybody was told to give up the former one.
         self._moving = True
-        await self.host.quiesce(QUIESCE)
+        await self.host.quiesce(self.membership.quiesce)
 
     def _may_start(self) -> bool:
         heard_at: float = self.consumer.heard_at
-        return monotonic() - heard_at < self._lease
+        return monotonic() - heard_at < self.membership.lease
 
     # ---- agents
 
@@ -273,7 +266,7 @@ def faust_app(
         chosen = chosen.model_copy(update={"data_dir": Path(told)})
     login = credentials(chosen)
     brokers = [URL(f"{SCHEME}://{broker.strip()}") for broker in chosen.brokers.split(",")]
-    session = chosen.session_timeout.total_seconds()
+    membership = Membership.of(chosen)
     app = WorkflowApp(
         app_id_of([workflow.name for workflow in workflows], chosen),
         broker=brokers,
@@ -286,8 +279,8 @@ def faust_app(
         topic_disable_leader=True,
         table_standby_replicas=chosen.standby_replicas,
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=session,
-        broker_heartbeat_interval=min(1.0, session / 5),
+        broker_session_timeout=membership.session,
+        broker_heartbeat_interval=membership.heartbeat,
         broker_max_poll_interval=NO_FETCH,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
