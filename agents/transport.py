@@ -33,7 +33,7 @@ def credentials(settings: Settings) -> SASLCredentials | SSLCredentials | None:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Notes when the group last answered a heartbeat."""
+    """Notes when the group last answered a heartbeat, and tells if it does not take this worker."""
 
     heard_at = 0.0
 
@@ -49,7 +49,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 self.heard_at = sent_at
             return answered
 
+        refused = coordinator._push_error_to_user
+
+        def told(error: Exception) -> Any:
+            # It waits for whoever reads from this consumer next, and nobody does.
+            self.app.loop.call_soon_threadsafe(self.app.refused, error)
+            return refused(error)
+
         coordinator._do_heartbeat = noted
+        coordinator._push_error_to_user = told
 
 
 class Consumer(driver.Consumer):

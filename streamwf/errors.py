@@ -356,6 +356,12 @@ class AccessDenied(BrokerUnreachable):
     kafka-acls.sh, or check which user it is in kafka_username."""
 
 
+class SessionTimeoutRefused(BrokerUnreachable):
+    """The Kafka brokers allow no session_timeout of {session_timeout}. Set it to what they allow,
+    which is 6s to 30m unless they are told otherwise; or set group.min.session.timeout.ms and
+    group.max.session.timeout.ms there."""
+
+
 class MechanismRefused(BrokerUnreachable):
     """The Kafka broker at {broker} has no login by {mechanism}. Set kafka_sasl_mechanism to one
     that it has."""
