@@ -14,7 +14,7 @@ from typing import Any
 
 import faust
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 from faust.app.base import BootStrategy
 from faust.types import TP
 from yarl import URL
@@ -31,9 +31,8 @@ from streamwf.agents.host import KafkaHost
 from streamwf.agents.membership import NO_FETCH, Membership
 from streamwf.agents.peers import FaustPeers
 from streamwf.agents.transport import SCHEME, credentials
-from streamwf.counting import counted
 from streamwf.definition import Workflow
-from streamwf.errors import StreamwfError
+from streamwf.errors import SessionTimeoutRefused, StreamwfError
 from streamwf.operations import Operations
 from streamwf.ports import KeyProvider, Logger
 from streamwf.settings import Settings, load
@@ -176,13 +175,19 @@ class WorkflowApp(faust.App):
         """Why this worker can't answer for its shards yet; None if it can."""
         if self._opening is None:
             return "waiting for shards"
-        if self._moving or not self._opening.done():
-            return "shards are being opened"
+        if self._moving:
+            return "shards are being shared out"
         if not self._may_start():
             return "the group has not heard from this worker for too long"
-        missing = self.host.missing()
-        recovered = counted(len(missing), "shard is/shards are")
-        return f"{recovered} being recovered" if missing else None
+        recovering = self.host.recovering()
+        if recovering is None and not self._opening.done():
+            return "shards are being opened"
+        return recovering
+
+    def refused(self, error: KafkaError) -> None:
+        """The group does not take this worker."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            self._fail(SessionTimeoutRefused(session_timeout=f"{self.membership.session:g}s"))
 
     def _fail(self, error: StreamwfError) -> None:
         if self.fatal is None:

@@ -48,6 +48,10 @@ class DataDir:
             self._tables[held] = RunsTable(self._path(held), self._memory, terms)
         return self._tables[held]
 
+    def kept(self, held: Held) -> bool:
+        """Whether there is a table of a shard already: a standby's, or from when it was here."""
+        return held in self._tables or self._path(held).exists()
+
     def keep(self, shards: Iterable[Held]) -> None:
         """Close the tables of all other shards. They stay on disk, for when the shard returns."""
         for held in set(self._tables) - set(shards):

@@ -33,6 +33,7 @@ from streamwf.agents.data_dir import DataDir, Held
 from streamwf.agents.gaps import Gaps
 from streamwf.agents.keys import WorkerKeys
 from streamwf.agents.ownership import OwnedShard
+from streamwf.agents.progress import recovery_told
 from streamwf.agents.standby import Standbys
 from streamwf.broadcast import Broadcast
 from streamwf.definition import Workflow
@@ -201,7 +202,9 @@ class KafkaHost:
             async with limit:
                 await self._try_to_open(held)
 
-        await asyncio.gather(*(one(held) for held in sorted(wanted)))
+        # First those that have little left to read, so that they do not wait for the others.
+        wanted.sort(key=lambda held: (not self.data.kept(held), held))
+        await asyncio.gather(*(one(held) for held in wanted))
 
     async def _try_to_open(self, held: Held) -> None:
         try:
@@ -500,6 +503,13 @@ class KafkaHost:
             for record in records
         ]
         return await self.vaults.shown(workflow, events)
+
+    def recovering(self) -> str | None:
+        """How far the shards are that are this worker's and not live yet; None if all are."""
+        missing = self.missing()
+        records = sum(owned.left_to_recover for owned in self._opening.values())
+        behind = [shard.end - shard.position for shard in self._open_shards() if not shard.live]
+        return recovery_told(len(missing), records, sum(behind)) if missing else None
 
     def missing(self) -> set[Held]:
         """Shards that are this worker's and not live yet."""

@@ -30,6 +30,9 @@ from streamwf.shard import Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
 from streamwf.vaults import Vaults
 
+#: Seconds between two lines about a recovery that takes its time.
+PROGRESS = 5.0
+
 
 class OwnedShard:
     """One partition of one workflow, while this worker owns it.
@@ -88,7 +91,7 @@ class OwnedShard:
         Raises KafkaError and LogShorterThanTables.
         """
         await self._changelog.open()
-        await self._changelog.recover(self._table)
+        await self._recover()
         ends = await meta.end_offsets([self.log])
         begins = await meta.beginning_offsets([self.log])
         end, begin, position = ends[self.log], begins[self.log], self._table.position or 0
@@ -118,8 +121,22 @@ class OwnedShard:
             tracing=self._tracing,
             broadcast=self._broadcast,
         )
-        self._logger.info("shard_opened", **self._named(), position=position, end=end)
+        told = {"recovered": self._changelog.read, "position": position, "end": end}
+        self._logger.info("shard_opened", **self._named(), **told)
         return self.shard
+
+    async def _recover(self) -> None:
+        telling = asyncio.create_task(self._tell_progress())
+        try:
+            await self._changelog.recover(self._table)
+        finally:
+            telling.cancel()
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS)
+            left, derived = self._changelog.left, self._changelog.derived
+            self._logger.info("shard_recovering", **self._named(), left=left, indexed=derived)
 
     @property
     def left_to_recover(self) -> int:
