@@ -58,6 +58,12 @@ class WorkflowTableManager(TableManager):
 
     _recovery: Recovery | None
 
+    async def on_start(self) -> None:
+        """Without Faust's second of waiting for tables that agents may still declare: here all are
+        there before the app starts."""
+        await self._update_channels()
+        await self.recovery.start()
+
     @property
     def recovery(self) -> Recovery:
         if self._recovery is None:
