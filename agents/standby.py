@@ -31,6 +31,7 @@ class Standbys:
     def __init__(self, settings: Settings, logger: Logger | None = None) -> None:
         self._logger = logger or _logger
         self._reader = LogReader(settings, self._apply, committed=True, logger=logger)
+        self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
         self._again: asyncio.Task[None] | None = None
@@ -42,10 +43,12 @@ class Standbys:
         if not self._started:
             await self._reader.start()
             self._started = True
+        self._tables = dict(tables)
         # Each begins anew together with the reading: what is read until then is still the former's,
         # and rows that it has, but not their marker, would be missing from what comes after them.
         await self._reader.follow({tp: partial(self._begin, tp, tables[tp]) for tp in tables})
-        self._recoveries = {tp: self._recoveries[tp] for tp in tables}
+        # One that has failed meanwhile is followed again by itself.
+        self._recoveries = {at: each for at, each in self._recoveries.items() if at in tables}
 
     def _begin(self, partition: TopicPartition, table: RunsTable) -> int:
         """Where to read from."""
