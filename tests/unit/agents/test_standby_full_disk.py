@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from streamwf.agents import standby
 from streamwf.agents.standby import Standbys
 from streamwf.settings import Settings
 from streamwf.tables.changelog import MARKER_KEY, Marker
-from streamwf.tables.runs import AsOf
+from streamwf.tables.runs import AsOf, Memory, RunsTable
 from tests.support import Lines
 
 CHANGELOG = TopicPartition("orders.runs-changelog", 3)
@@ -35,18 +36,15 @@ class Reader:
         self.followed.append({at: position() for at, position in positions.items()})
 
 
-class Table:
+class Table(RunsTable):
     """A table on a disk that is full at first."""
 
-    as_of: AsOf | None = None
     full = True
-
-    def get(self, key: str) -> None: ...
 
     def write(self, changes: Any, rows: Any, as_of: AsOf) -> None:
         if self.full:
             raise OSError("no space left on device")
-        self.as_of = as_of
+        super().write(changes, rows, as_of)
 
 
 class Marked(msgspec.Struct):
@@ -58,14 +56,14 @@ class Marked(msgspec.Struct):
 
 
 async def test_what_a_full_disk_has_not_taken_is_read_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(standby, "AGAIN", 0.0)
     monkeypatch.setattr(standby, "LogReader", Reader)
-    lines, table = Lines(), Table()
+    lines, table = Lines(), Table(tmp_path, Memory())
     standbys = Standbys(Settings(), lines)
     reader: Any = standbys._reader
-    await standbys.follow({CHANGELOG: table})  # type: ignore[dict-item]
+    await standbys.follow({CHANGELOG: table})
     await reader.deliver(CHANGELOG, [Marked(4)])
     assert [fields["shard"] for fields in lines.of("standby_failed")] == [3]
     await reader.deliver(CHANGELOG, [Marked(5)])
@@ -76,5 +74,7 @@ async def test_what_a_full_disk_has_not_taken_is_read_again(
             await asyncio.sleep(0)
     assert reader.followed == [{CHANGELOG: 0}, {CHANGELOG: 0}]
     await reader.deliver(CHANGELOG, [Marked(4), Marked(5)])
-    assert table.as_of == AsOf("t", 5, 7)
+    assert table.as_of is not None
+    assert (table.as_of.marker, table.position) == (5, 7)
     await standbys.stop()
+    table.close()
