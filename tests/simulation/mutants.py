@@ -1,0 +1,285 @@
+"""Mistakes that the engine could have, to see that simulations find them.
+
+Each is made in the running code, for one test alone. What a mistake breaks it breaks in whatever
+way the code is run: the judge's model has none of that code.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+
+from streamwf import shard as shards
+from streamwf.adapters.kafka import append, changelog
+from streamwf.agenda import Entry, Kind, entries
+from streamwf.agents.gaps import Gaps
+from streamwf.agents.ownership import OwnedShard
+from streamwf.events import DELETED, MOVED, REQUESTS, RESULTS, TRIGGER, Event
+from streamwf.failures import Failures
+from streamwf.fold import Verdict, fold
+from streamwf.record import LIVE, Record, State
+from streamwf.shard import Shard
+from streamwf.tables.changelog import records_of
+from streamwf.tables.runs import AsOf
+from streamwf.timetable import Timetable
+
+Folded = tuple[Record | None, Verdict]
+
+
+class Mutant(NamedTuple):
+    """A mistake. seeds: by how many it is found, from 0 on; see `test_mutants.py`."""
+
+    make: Callable[[], AbstractContextManager[Any]]
+    seeds: int
+
+
+def _folding(
+    instead: Callable[[Record | None, Event, int], Folded],
+) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: patch.object(shards, "fold", instead)
+
+
+# ---- in the fold
+
+
+def _any_version(record: Record | None, event: Event, offset: int) -> Folded:
+    """Results count whatever has come since."""
+    if record is not None and event.type in RESULTS:
+        event = msgspec.structs.replace(event, version=record.version)
+    return fold(record, event, offset)
+
+
+def _any_trigger(record: Record | None, event: Event, offset: int) -> Folded:
+    """A trigger that comes again starts the run again, once it has ended."""
+    repeated = record is not None and record.run_id == event.runid and record.state not in LIVE
+    return fold(None if repeated and event.type == TRIGGER else record, event, offset)
+
+
+def _several_runs(record: Record | None, event: Event, offset: int) -> Folded:
+    """A run is started though one is in progress."""
+    other = record is not None and record.run_id != event.runid
+    return fold(None if other and event.type == TRIGGER else record, event, offset)
+
+
+def _any_request(record: Record | None, event: Event, offset: int) -> Folded:
+    """A request that comes again counts again."""
+    if record is not None and event.type in REQUESTS:
+        record = msgspec.structs.replace(record, requests=())
+    return fold(record, event, offset)
+
+
+def _keeps_data(record: Record | None, event: Event, offset: int) -> Folded:
+    """What is deleted stays."""
+    if record is not None and event.type == DELETED:
+        event = msgspec.structs.replace(event, data=record.object)
+    return fold(record, event, offset)
+
+
+def _keeps_timers(record: Record | None, event: Event, offset: int) -> Folded:
+    """Timers outlast the stay that they are of."""
+    after, verdict = fold(record, event, offset)
+    if record is not None and after is not None and event.type == MOVED and after.state in LIVE:
+        names = {timer.name for timer in after.timers}
+        old = tuple(timer for timer in record.timers if timer.name not in names)
+        after = msgspec.structs.replace(after, timers=(*after.timers, *old))
+    return after, verdict
+
+
+# ---- in what is dispatched
+
+
+def _paused_too(record: Record) -> tuple[Entry, ...]:
+    if record.state is State.PAUSED and record.due_at is not None:
+        return (*entries(record), Entry(record.due_at, Kind.STEP))
+    return entries(record)
+
+
+@contextmanager
+def _works_at_paused() -> Iterator[None]:
+    """The steps of paused runs are started."""
+    with patch("streamwf.shard.entries", _paused_too), patch(
+        "streamwf.timetable.entries", _paused_too
+    ):
+        yield
+
+
+def _due_early(self: Timetable, now: Any) -> Iterator[Any]:
+    """What is in the timetable is taken for due."""
+    found, self._heap[:] = list(self._heap), []
+    for due_at, _, key, kind, name in found:
+        record = self._get(key)
+        if record is not None and Entry(due_at, kind, name) in entries(record):
+            yield record, kind, name
+
+
+def _far_alone(self: Timetable, key: str, entry: Entry) -> None:
+    """What is due soon is left to the table, which is not asked for that any more."""
+    self._unwritten.append((entry.due_at, key))
+
+
+def _counts_twice() -> AbstractContextManager[Any]:
+    """A failed try counts for two."""
+    failed = Failures.failed
+
+    def twice(self: Any, record: Record, *given: Any) -> Event:
+        return failed(self, msgspec.structs.replace(record, attempt=record.attempt + 1), *given)
+
+    return patch.object(Failures, "failed", twice)
+
+
+# ---- in what is made durable
+
+
+async def _table_first(self: Any, checkpoint: Any, table: Any) -> None:
+    """The table has a checkpoint before the changelog has."""
+    marker = (table.as_of.marker if table.as_of else 0) + len(checkpoint.changes) + 1
+    table_id = table.as_of.table_id if table.as_of else "first"
+    rows, records = records_of(checkpoint, table_id)
+    table.write(checkpoint.changes, rows, AsOf(table_id, marker, checkpoint.position))
+    await self._producer.begin_transaction()
+    await append.append_batch(self._producer, self._topic, self._partition, records)
+    await self._producer.commit_transaction()
+
+
+async def _position_first(self: Any, checkpoint: Any, table: Any) -> None:
+    """The position is durable before the rows are."""
+    table_id = table.as_of.table_id if table.as_of else "first"
+    rows, records = records_of(checkpoint, table_id)
+    *changed, marker = records
+    for part in ([marker], changed, [marker]):
+        await self._producer.begin_transaction()
+        if part:
+            at = await append.append_batch(self._producer, self._topic, self._partition, part)
+        await self._producer.commit_transaction()
+    table.write(checkpoint.changes, rows, AsOf(table_id, at, checkpoint.position))
+
+
+def _no_fence() -> AbstractContextManager[Any]:
+    """A shard's former owner can go on to write."""
+    names = itertools.count()
+
+    def unfenced(settings: Any, transactional_id: str) -> Any:
+        return append.producer(settings, f"{transactional_id}-{next(names)}")
+
+    return patch.object(changelog, "producer", unfenced)
+
+
+async def _asides_last(self: Any, producer: Any) -> None:
+    """What is for other places is sent only once the checkpoint is there."""
+    shard = self.shard
+    async with self._turn:
+        if shard is None or self._closed:
+            return
+        asides, checkpoint = shard.take_asides(), shard.checkpoint()
+        try:
+            if checkpoint is not None:
+                await self._changelog.write(checkpoint, self._table)
+        except BaseException:
+            shard.failed(checkpoint)
+            raise
+        if checkpoint is not None:
+            shard.committed(checkpoint)
+        await self._send(producer, shard, asides)
+
+
+async def _no_asides(self: Any, producer: Any, shard: Any, asides: Any) -> None:
+    """What is for other places goes nowhere, one time in ten."""
+    if random.random() > 0.1:
+        await _send(self, producer, shard, asides)
+
+
+_send = OwnedShard._send
+
+
+def _uncommitted() -> AbstractContextManager[Any]:
+    """What was never committed is read all the same."""
+    reader = changelog.consumer
+    return patch.object(changelog, "consumer", lambda settings, committed: reader(settings))
+
+
+def _drops_results() -> AbstractContextManager[Any]:
+    """What could not be appended is not tried again."""
+    return patch.object(Shard, "return_appends", lambda self, appends: None)
+
+
+def _believes_gaps() -> AbstractContextManager[Any]:
+    """What is missing in what was read is not missed."""
+    return patch.object(Gaps, "before", lambda self, log, position, records: not records)
+
+
+def _folds_again() -> AbstractContextManager[Any]:
+    """What was read before is folded again."""
+    real = Shard.fold
+
+    def again(self: Shard, records: Any) -> None:
+        if records and records[0].offset < self.position:
+            self.position = records[0].offset
+        real(self, records)
+
+    return patch.object(Shard, "fold", again)
+
+
+@contextmanager
+def _never_sure() -> Iterator[None]:
+    """A worker that the group has not heard from goes on to start steps."""
+    from tests.simulation.worker import _Life
+
+    with patch.object(_Life, "_may_start", lambda self: True):
+        yield
+
+
+def _stays_where_it_is() -> AbstractContextManager[Any]:
+    """What lies in the wrong partition is taken there."""
+    return patch.object(Shard, "_elsewhere", lambda self, record, event: False)
+
+
+MUTANTS: dict[str, Mutant] = {
+    "version check dropped": Mutant(_folding(_any_version), 40),
+    "dedupe of triggers dropped": Mutant(_folding(_any_trigger), 40),
+    "several runs of a foreign id": Mutant(_folding(_several_runs), 10),
+    "dedupe of requests dropped": Mutant(_folding(_any_request), 40),
+    "deleted data kept": Mutant(_folding(_keeps_data), 60),
+    "timer not bound to the stay": Mutant(_folding(_keeps_timers), 40),
+    "pause ignored by the dispatcher": Mutant(_works_at_paused, 40),
+    "timers early": Mutant(lambda: patch.object(Timetable, "due", _due_early), 20),
+    "timers forgotten": Mutant(lambda: patch.object(Timetable, "add", _far_alone), 40),
+    "retry counted twice": Mutant(_counts_twice, 60),
+    "ack before the changelog": Mutant(
+        lambda: patch.object(changelog.Changelog, "write", _table_first), 100
+    ),
+    "position before the rows": Mutant(
+        lambda: patch.object(changelog.Changelog, "write", _position_first), 200
+    ),
+    "fence ignored": Mutant(_no_fence, 200),
+    "asides after the checkpoint": Mutant(
+        lambda: patch.object(OwnedShard, "checkpoint", _asides_last), 300
+    ),
+    "asides lost": Mutant(lambda: patch.object(OwnedShard, "_send", _no_asides), 60),
+    "uncommitted rows read": Mutant(_uncommitted, 200),
+    "results not appended again": Mutant(_drops_results, 200),
+    "gaps believed": Mutant(_believes_gaps, 200),
+    "events folded again": Mutant(_folds_again, 100),
+    "misplaced requests taken": Mutant(_stays_where_it_is, 40),
+}
+
+
+def found_by(name: str, first: int = 0, most: int | None = None) -> tuple[int, str] | None:
+    """The first seed that finds a mistake, and the promise that it breaks."""
+    from tests.simulation.outcome import outcome_of_seed
+
+    mutant = MUTANTS[name]
+    with ExitStack() as made:
+        made.enter_context(mutant.make())
+        for seed in range(first, first + (most or mutant.seeds)):
+            try:
+                broken = outcome_of_seed(seed).broken
+            except Exception as error:
+                return seed, repr(error)
+            if broken:
+                return seed, broken[0].promise
+    return None
