@@ -2,6 +2,7 @@
 before its time, after it, or of a run that is not to be worked at."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from streamwf import events
 from tests.proof.case import Case, Need
@@ -145,6 +146,18 @@ def tries_share_their_key(case: Case) -> Iterator[str]:
         key = call.idempotency_key
         if call.kind == "step" and (key, call.attempt) != (expected, moment.attempt + 1):
             yield f"{told(call)}: key {key}, and not {expected}, try {moment.attempt + 1}"
+
+
+def no_try_is_left_out(case: Case) -> Iterator[str]:
+    """Tries are counted one by one: before the second there was a first."""
+    first: dict[tuple[str, str, str, int], datetime] = {}
+    for call in case.story.executed:
+        tried = (call.kind, call.name, call.idempotency_key, call.attempt)
+        first[tried] = min(call.began, first.get(tried, call.began))
+    for call in case.story.executed:
+        before = first.get((call.kind, call.name, call.idempotency_key, call.attempt - 1))
+        if call.attempt > 1 and (before is None or before > call.began):
+            yield f"{told(call)}: no try {call.attempt - 1} of it was made before"
 
 
 def no_result_is_ahead_of_the_log(case: Case) -> Iterator[str]:

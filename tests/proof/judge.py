@@ -36,6 +36,7 @@ PROMISES: tuple[Promise, ...] = (
     calls.what_is_stopped_starts_nothing,
     calls.nothing_begins_that_is_over,
     calls.tries_share_their_key,
+    calls.no_try_is_left_out,
     rows.folding_again_gives_the_same,
     rows.no_key_outlives_its_data,
     rows.what_is_encrypted_is_sealed,

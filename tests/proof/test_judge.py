@@ -371,6 +371,12 @@ def a_step_has_lost_count_of_its_tries(story: Story) -> Story:
     return with_other_call(story, call_of(story, "clumsy", "NEW"), attempt=1)
 
 
+@breaks("no_try_is_left_out")
+def two_tries_of_a_hook_were_never_made(story: Story) -> Story:
+    hook = next(call for call in story.executed if call.kind == "hook")
+    return with_call(story, hook, attempt=hook.attempt + 2)
+
+
 @breaks("folding_again_gives_the_same")
 def a_recovered_row_is_another(story: Story) -> Story:
     rows = dict(story.rows[0])

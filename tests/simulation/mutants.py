@@ -4,11 +4,11 @@ Each is made in the running code, for one test alone. What a mistake breaks it b
 way the code is run: the judge's model has none of that code.
 """
 
-import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -102,8 +102,9 @@ def _paused_too(record: Record) -> tuple[Entry, ...]:
 @contextmanager
 def _works_at_paused() -> Iterator[None]:
     """The steps of paused runs are started."""
-    with patch("streamwf.shard.entries", _paused_too), patch(
-        "streamwf.timetable.entries", _paused_too
+    with (
+        patch("streamwf.shard.entries", _paused_too),
+        patch("streamwf.timetable.entries", _paused_too),
     ):
         yield
 
@@ -135,15 +136,24 @@ def _counts_twice() -> AbstractContextManager[Any]:
 # ---- in what is made durable
 
 
-async def _table_first(self: Any, checkpoint: Any, table: Any) -> None:
-    """The table has a checkpoint before the changelog has."""
-    marker = (table.as_of.marker if table.as_of else 0) + len(checkpoint.changes) + 1
-    table_id = table.as_of.table_id if table.as_of else "first"
-    rows, records = records_of(checkpoint, table_id)
-    table.write(checkpoint.changes, rows, AsOf(table_id, marker, checkpoint.position))
-    await self._producer.begin_transaction()
-    await append.append_batch(self._producer, self._topic, self._partition, records)
-    await self._producer.commit_transaction()
+async def _later_position(self: Any, producer: Any) -> None:
+    """A checkpoint is taken for that of what has been folded while it was on its way."""
+    shard = self.shard
+    async with self._turn:
+        if shard is None or self._closed:
+            return
+        asides, checkpoint = shard.take_asides(), shard.checkpoint()
+        try:
+            await self._send(producer, shard, asides)
+            if checkpoint is not None:
+                checkpoint = replace(checkpoint, position=shard.position)
+                await self._changelog.write(checkpoint, self._table)
+        except BaseException:
+            if checkpoint is not None:
+                shard.failed(checkpoint)
+            raise
+        if checkpoint is not None:
+            shard.committed(checkpoint)
 
 
 async def _position_first(self: Any, checkpoint: Any, table: Any) -> None:
@@ -250,7 +260,7 @@ MUTANTS: dict[str, Mutant] = {
     "timers forgotten": Mutant(lambda: patch.object(Timetable, "add", _far_alone), 40),
     "retry counted twice": Mutant(_counts_twice, 60),
     "ack before the changelog": Mutant(
-        lambda: patch.object(changelog.Changelog, "write", _table_first), 100
+        lambda: patch.object(OwnedShard, "checkpoint", _later_position), 100
     ),
     "position before the rows": Mutant(
         lambda: patch.object(changelog.Changelog, "write", _position_first), 200
