@@ -150,6 +150,9 @@ def tries_share_their_key(case: Case) -> Iterator[str]:
 
 def no_try_is_left_out(case: Case) -> Iterator[str]:
     """Tries are counted one by one: before the second there was a first."""
+    if case.workflow.encrypt:
+        # Keys that can't be had make a try fail before the code is called.
+        return
     first: dict[tuple[str, str, str, int], datetime] = {}
     for call in case.story.executed:
         tried = (call.kind, call.name, call.idempotency_key, call.attempt)

@@ -72,6 +72,7 @@ class Spec:
     auto_resume: float
     every: int | None
     search: bool
+    encrypt: bool
 
 
 def a_spec(chance: Random) -> Spec:
@@ -84,6 +85,7 @@ def a_spec(chance: Random) -> Spec:
         auto_resume=chance.choice((1.0, 4.0)),
         every=chance.choice((None, None, None, 3)),
         search=chance.random() < 0.3,
+        encrypt=chance.random() < 0.12,
     )
 
 
@@ -185,6 +187,7 @@ class Made:
             start=self._members[0],
             auto_resume=timedelta(seconds=spec.auto_resume),
             search=("secret",) if spec.search else (),
+            encrypt=spec.encrypt,
         )
         for n, node in enumerate(spec.nodes):
             self._declare(n, node)

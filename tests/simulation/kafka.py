@@ -113,9 +113,20 @@ class Producer:
         timestamp_ms: int | None = None,
         headers: Sequence[Header] = (),
     ) -> Sent:
+        return await (await self.send(topic, value, key, partition, timestamp_ms, headers))
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int = 0,
+        timestamp_ms: int | None = None,
+        headers: Sequence[Header] = (),
+    ) -> "asyncio.Future[Sent]":
         now_ms = self._cluster.now_ms() if timestamp_ms is None else timestamp_ms
         given = Given(key, value, now_ms, tuple(headers))
-        return await self._send(TopicPartition(topic, partition), [given])
+        return self._send(TopicPartition(topic, partition), [given])
 
     def _send(self, at: TopicPartition, records: list[Given]) -> "asyncio.Task[Sent]":
         sending = asyncio.ensure_future(self._sent(at, records, self._last.get(at)))

@@ -82,7 +82,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._chance = chance
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Process]] = []
         self._active: list[Process] = []
-        self._tasks: list[SimTask] = []
+        self._tasks: list[tuple[Process, SimTask]] = []
         self.world = Process("world")
         self._processes = [self.world]
         self.set_exception_handler(lambda _, context: self.errors.append(context))
@@ -141,8 +141,9 @@ class SimLoop(asyncio.BaseEventLoop):
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: Any = None, context: Any = None
     ) -> SimTask:
+        context = copy_context() if context is None else context
         task = SimTask(coro, loop=self, name=name, context=context)
-        self._tasks.append(task)
+        self._tasks.append((context.get(PROCESS, self.world), task))
         return task
 
     def run_in_executor(
@@ -244,11 +245,11 @@ class SimLoop(asyncio.BaseEventLoop):
             self._active.append(process)
 
     def unretrieved(self) -> list[SimTask]:
-        """Tasks that have failed, and nobody has heard of it."""
+        """Tasks that have failed, and nobody has heard of it who still could."""
         return [
             task
-            for task in self._tasks
-            if task.done() and not task.cancelled() and task._log_traceback and task.exception()
+            for process, task in self._tasks
+            if not process.dead and task.done() and not task.cancelled() and task._log_traceback
         ]
 
     def bury(self) -> None:
@@ -269,7 +270,7 @@ class SimLoop(asyncio.BaseEventLoop):
             sys.unraisablehook = hook
 
     def _throw_away(self) -> None:
-        for task in self._tasks:
+        for _, task in self._tasks:
             task._log_destroy_pending = False
             coro = task.get_coro()
             if not task.done() and coro is not None:

@@ -1,6 +1,7 @@
 """What of the machine the real code would see, for as long as a simulation runs: its clocks, its
 chance, and the clients that would connect to a broker."""
 
+import os
 import random
 import time
 import uuid
@@ -36,6 +37,8 @@ def simulated(
     def time_ns() -> int:
         return int(now().timestamp() * 1_000_000_000)
 
+    async def topics_are_there(*given: Any) -> None: ...
+
     clock = SimpleNamespace(now=now)
     state = random.getstate()
     random.seed(chance.getrandbits(64))
@@ -46,9 +49,11 @@ def simulated(
             ("streamwf.agents.host.SystemClock", lambda: clock),
             ("streamwf.agents.host.monotonic", seconds),
             ("streamwf.agents.host.TICK", TICK),
+            ("streamwf.agents.keys.ensure_keys", topics_are_there),
         ):
             patches.enter_context(patch(target, value))
         patches.enter_context(patch.object(uuid, "uuid4", fresh_id))
+        patches.enter_context(patch.object(os, "urandom", chance.randbytes))
         patches.enter_context(patch.object(time, "monotonic", seconds))
         patches.enter_context(patch.object(time, "time_ns", time_ns))
         try:

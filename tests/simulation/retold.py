@@ -13,6 +13,7 @@ from streamwf.record import Record, encode_record
 from streamwf.searched import terms_of
 from streamwf.shard import Limits, Shard
 from streamwf.tables.changelog import ChangelogRecord, Recovery, StaleTable
+from streamwf.tables.keys import SECRET, KeyTable
 from streamwf.tables.runs import AsOf
 from tests.simulation.flows import NAME
 from tests.simulation.tables import SimTable
@@ -47,6 +48,22 @@ def letters(world: "World") -> frozenset[str]:
             except StreamwfError:
                 continue
             found.add(event.id)
+    return frozenset(found)
+
+
+def keys(world: "World", *, stray: bool = False) -> frozenset[str]:
+    """The ids of the runs that there are keys of; or of those whose keys should not be there."""
+    found = set()
+    for n in range(world.plan.setup.partitions):
+        table = KeyTable()
+        left: dict[bytes, bytes | None] = {}
+        for record in world.broker.all(world.at(world.topics.keys, n)):
+            key = record.key or b""
+            left[key] = record.value
+            table.apply(key, record.value, record.timestamp)
+        for key, value in left.items():
+            if value is not None and len(value) == SECRET and (not stray or key in table.stray):
+                found.add(key.split(b"\0")[1].decode())
     return frozenset(found)
 
 

@@ -27,7 +27,7 @@ from tests.simulation.loop import PROCESS, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.patches import simulated
 from tests.simulation.plan import ACTS, Plan
-from tests.simulation.retold import letters, logs, recovered, rows
+from tests.simulation.retold import keys, letters, logs, recovered, rows
 from tests.simulation.tables import a_disk
 from tests.simulation.worker import Worker
 
@@ -59,7 +59,8 @@ class World:
         self.recorder = Recorder(self.true_now)
         self.made = Made(plan.spec, plan.seed, self.recorder)
         self.topics = Topics.of(NAME, Settings.model_construct(**_DEFAULTS))
-        names = (self.topics.events, self.topics.changelog, self.topics.dead_letters)
+        topics = self.topics
+        names = (topics.events, topics.changelog, topics.dead_letters, topics.keys)
         self.broker = Broker(dict.fromkeys(names, plan.setup.partitions))
         self.network = Network(self.loop, Random(f"network {plan.seed}"), plan.setup.patience)
         self.cluster = Cluster(
@@ -176,6 +177,7 @@ class World:
     def left(self) -> list[str]:
         """What is under way, or will be by itself."""
         found = [] if self.clients.all_done else ["a client waits"]
+        found += [f"{run_id} has stray keys" for run_id in keys(self, stray=True)]
         for partition in range(self.plan.setup.partitions):
             shard = self.owner_of(partition)
             end = self.broker.end(self.log(partition), committed=False)
@@ -250,11 +252,12 @@ class World:
             faults=dict(self.faults + self.network.told),
             skew=timedelta(seconds=2 * self.skew),
             lease=timedelta(seconds=self._lease),
+            keys=keys(self),
         )
 
 
 def digest(story: Story) -> bytes:
     """A story byte for byte, but for the code of its workflow."""
     told = {name: getattr(story, name) for name in Story.__slots__ if name != "workflow"}
-    told["letters"] = sorted(story.letters)
+    told["letters"], told["keys"] = sorted(story.letters), sorted(story.keys)
     return msgspec.json.encode(told, enc_hook=str)
