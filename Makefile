@@ -3,10 +3,11 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 JOBS ?= 2
 SEEDS ?= 1000
+MINUTES ?= 3
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka test test-quick lint types bench simulate features docs screenshots vendor clean
+.PHONY: help demo demo-kafka test test-quick lint types bench simulate chaos features docs screenshots vendor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ types: $(READY) ## Check types
 
 simulate: $(READY) ## Simulate workers that fail in all ways: SEEDS=1000, on all cores; Ctrl-C ends it
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+chaos: $(READY) ## Torment workers on a real broker for MINUTES=3, and see that nothing is lost
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
 bench: $(READY) ## Measure throughput on a real broker
 	.venv/bin/python -m benchmarks.throughput

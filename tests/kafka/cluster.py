@@ -13,9 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from streamwf import Workflow
 from streamwf.adapters.kafka.reader import read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, ensure_topics
 from streamwf.adapters.kafka.triggers import append_triggers
@@ -183,8 +185,8 @@ class Cluster:
         ended = {e["runid"] for e in await self.events() if e.get("state") == "COMPLETED"}
         return len(ended)
 
-    async def verify(self) -> Verified:
-        return await verify(orders, self.settings, lambda done, total: None)
+    async def verify(self, workflow: Workflow[Any, Any] = orders) -> Verified:
+        return await verify(workflow, self.settings, lambda done, total: None)
 
     async def markers(self) -> dict[int, list[int]]:
         """The positions that each partition's changelog has named, in order."""
