@@ -4,7 +4,7 @@ What is stored is on the disk when a call returns. A checkpoint is one batch.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamwf.errors import (
@@ -47,9 +47,7 @@ class RocksStore(TableStore[RunsTable]):
             self._close(shard)
 
     def _close(self, shard: ShardId) -> None:
-        # One that has failed says so again, and is closed.
-        with suppress(Exception):
-            self._tables.pop(shard).close()
+        self._tables.pop(shard).close()
 
     def _new_table(self, shard: ShardId) -> RunsTable:
         path = self._path / shard.workflow / str(shard.number)

@@ -276,14 +276,16 @@ class KafkaHost:
         await self._reader.follow({log: position(owned) for log, owned in self._by_log.items()})
 
     async def _follow_standbys(self, standbys: set[Held]) -> None:
-        await self._standbys.follow(
-            {
-                TopicPartition(self._topics[name].changelog, partition): self.data.table(
-                    (name, partition)
-                )
-                for name, partition in standbys
-            }
-        )
+        tables = {}
+        for name, partition in standbys:
+            try:
+                table = self.data.table((name, partition))
+            except Exception as error:
+                # What this worker owns is not to wait for a copy, which may never be needed.
+                self._warn("standby_not_opened", (name, partition), error)
+            else:
+                tables[TopicPartition(self._topics[name].changelog, partition)] = table
+        await self._standbys.follow(tables)
 
     def _reopen_later(self, held: Held) -> None:
         async def reopen() -> None:

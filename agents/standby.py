@@ -34,6 +34,7 @@ class Standbys:
         self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
+        self._failed = False
         self._again: asyncio.Task[None] | None = None
 
     async def follow(self, tables: Mapping[TopicPartition, RunsTable]) -> None:
@@ -44,11 +45,21 @@ class Standbys:
             await self._reader.start()
             self._started = True
         self._tables = dict(tables)
+        await self._follow()
+
+    async def _follow(self) -> None:
+        self._failed, sound = False, dict[TopicPartition, RunsTable]()
+        for partition, table in self._tables.items():
+            try:
+                table.mend()
+                sound[partition] = table
+            except Exception as error:
+                self._fail(partition, error)
         # Each begins anew together with the reading: what is read until then is still the former's,
         # and rows that it has, but not their marker, would be missing from what comes after them.
-        await self._reader.follow({tp: partial(self._begin, tp, tables[tp]) for tp in tables})
+        await self._reader.follow({at: partial(self._begin, at, sound[at]) for at in sound})
         # One that has failed meanwhile is followed again by itself.
-        self._recoveries = {at: each for at, each in self._recoveries.items() if at in tables}
+        self._recoveries = {at: each for at, each in self._recoveries.items() if at in sound}
 
     def _begin(self, partition: TopicPartition, table: RunsTable) -> int:
         """Where to read from."""
@@ -60,23 +71,34 @@ class Standbys:
         if recovery is None:
             return
         try:
+            self._take_in(partition, recovery, records)
+        except Exception as error:
+            self._fail(partition, error)
+
+    def _take_in(
+        self, partition: TopicPartition, recovery: Recovery, records: Sequence[ConsumerRecord]
+    ) -> None:
+        try:
             recovery.apply([ChangelogRecord(r.offset, r.key or b"", r.value) for r in records])
         except StaleTable:
             # Whoever takes over from here reads the new changelog from its beginning.
             self._logger.info("standby_stale", topic=partition.topic, shard=partition.partition)
+            del self._recoveries[partition]
             recovery.table.wipe()
-            del self._recoveries[partition]
-        except Exception as error:
-            place = {"topic": partition.topic, "shard": partition.partition}
-            outages.warn("standby_failed", error, self._logger, **place)
-            del self._recoveries[partition]
-            # Not now: whoever delivers has the reader's turn.
-            if self._again is None or self._again.done():
-                self._again = asyncio.create_task(self._follow_again())
+
+    def _fail(self, partition: TopicPartition, error: Exception) -> None:
+        place = {"topic": partition.topic, "shard": partition.partition}
+        outages.warn("standby_failed", error, self._logger, **place)
+        self._recoveries.pop(partition, None)
+        self._failed = True
+        # Not now: whoever delivers has the reader's turn.
+        if self._again is None or self._again.done():
+            self._again = asyncio.create_task(self._follow_again())
 
     async def _follow_again(self) -> None:
-        await asyncio.sleep(AGAIN)
-        await self.follow(self._tables)
+        while self._failed:
+            await asyncio.sleep(AGAIN)
+            await self._follow()
 
     async def stop(self) -> None:
         if self._again is not None:

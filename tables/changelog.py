@@ -68,6 +68,7 @@ class Recovery:
     def __init__(self, table: RunsTable, *, whole: bool = False) -> None:
         """whole: nobody looks at the table before it is finished, and derived if it is bare then.
         So one that is filled from nothing is filled faster."""
+        table.mend()
         if table.bare and not whole:
             table.wipe()
         self.table = table

@@ -10,6 +10,7 @@ so that the store never holds what the changelog does not.
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import dropwhile, islice, takewhile
 from pathlib import Path
@@ -89,6 +90,7 @@ class RunsTable:
         self._open()
 
     def _open(self) -> None:
+        self._failed = True
         self._path.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
@@ -109,6 +111,7 @@ class RunsTable:
         # its own, and without filters.
         families = {"default": options}
         self._db = Rdict(str(self._path), options=options, column_families=families)
+        self._failed = False
         stored = self._db.get(_AS_OF)
         self.as_of = None if stored is None else msgspec.msgpack.decode(stored, type=AsOf)
         counts = self.as_of.counts if self.as_of else []
@@ -133,6 +136,13 @@ class RunsTable:
         """Whether it is of no use yet: see `write_bare`."""
         return self.as_of is not None and self.as_of.bare
 
+    def mend(self) -> None:
+        """Open it anew if it could not be written, or opened, as when its disk was full: RocksDB
+        writes nothing more until then."""
+        if self._failed:
+            self.close()
+            self._open()
+
     def wipe(self) -> None:
         """Start again with nothing."""
         self.close()
@@ -140,7 +150,9 @@ class RunsTable:
         self._open()
 
     def close(self) -> None:
-        self._db.close()
+        # One that could not be written says so again, and is closed.
+        with suppress(Exception):
+            self._db.close()
 
     def _index_anew(self, as_of: AsOf) -> None:
         """The index is that of another version, or of other fields."""
@@ -170,7 +182,7 @@ class RunsTable:
             batch = WriteBatch(raw_mode=True)
             for key, record in pile:
                 make(batch, key, record)
-            self._db.write(batch, self._writing)
+            self._commit(batch)
             yield len(pile)
 
     def _note(self, as_of: AsOf) -> None:
@@ -197,7 +209,7 @@ class RunsTable:
                 batch.put(key, value)
         as_of = self._counting(as_of, tally)
         batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
-        self._db.write(batch, self._writing)
+        self._commit(batch)
         self.as_of, self._tally = as_of, tally
 
     def _counting(self, as_of: AsOf, tally: Tally) -> AsOf:
@@ -220,7 +232,7 @@ class RunsTable:
                 batch.put(_ROW + key, row)
         as_of = msgspec.structs.replace(as_of, timers=[], bare=True)
         batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
-        self._db.write(batch, self._writing)
+        self._commit(batch)
         self.as_of = as_of
 
     def derive(self) -> Iterator[int]:
@@ -244,19 +256,24 @@ class RunsTable:
         self._note(msgspec.structs.replace(self._counting(self.as_of, tally), bare=False))
         self._tally = tally
 
+    def _commit(self, batch: WriteBatch) -> None:
+        self._failed = True
+        self._db.write(batch, self._writing)
+        self._failed = False
+
     def put(self, due: Iterable[Due]) -> None:
         """Add to the agenda what no row says."""
         batch = WriteBatch(raw_mode=True)
         for each in due:
             batch.put(timers.key(*each), b"")
-        self._db.write(batch, self._writing)
+        self._commit(batch)
 
     def delete(self, due: Iterable[Due]) -> None:
         """Take from the agenda what may still be in it."""
         batch = WriteBatch(raw_mode=True)
         for each in due:
             batch.delete(timers.key(*each))
-        self._db.write(batch, self._writing)
+        self._commit(batch)
 
     def _put(
         self,
