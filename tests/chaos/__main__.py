@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import shutil
 import signal
@@ -26,6 +27,8 @@ from tests.chaos.torment import Torment
 def main(minutes: float, seed: int | None, proxies: bool, keep: bool, as_json: bool) -> None:
     """Kill, stop, cut off and rob workers for some minutes; then say whether they have lost
     anything. Ctrl-C stops that early, and looks at what there is; again, it just ends."""
+    # aiokafka tells of each try to reach a broker that was killed.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     seed = random.randrange(1 << 32) if seed is None else seed
     console = Console(stderr=True, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="streamwf-chaos-"))

@@ -83,42 +83,49 @@ class Torment:
 
     async def _on(self, stage: Stage, asking: Asking) -> Report:
         report = Report(self._seed, self._seconds, stage.network.name)
+        report.missing = {str(kind): why for kind, why in stage.missing.items()}
         chaos, load = Chaos(stage, self._say), Load(asking, self._seed)
         await self._torment(stage, chaos, load)
         report.interrupted = self._enough.is_set()
+        report.placed = load.placed
         self.phase = "calm"
         calm_at, began = datetime.now(UTC), time.monotonic()
         await stage.calm()
         await load.ended()
         settled = await self._settled(stage, asking)
         report.seconds_to_settle = time.monotonic() - began
+        await self._judge(stage, chaos, asking, calm_at, settled, report)
+        return report
+
+    async def _judge(
+        self,
+        stage: Stage,
+        chaos: Chaos,
+        asking: Asking,
+        calm_at: datetime,
+        settled: bool,
+        report: Report,
+    ) -> None:
+        self.phase = "judging"
         if settled:
             await stage.cluster.checkpointed()
-        self.phase = "judging"
         noted = recorder.read(stage.calls)
         report.faults = recoveries(chaos.done, noted)
-        report.missing = {str(kind): why for kind, why in stage.missing.items()}
-        report.placed = load.placed
+        times = {kind: recovery.times for kind, recovery in report.faults.items()}
         story = await tell(
-            stage.cluster,
-            noted,
-            asking.asked,
-            calm_at=calm_at,
-            settled=settled,
-            faults={kind: recovery.times for kind, recovery in report.faults.items()},
+            stage.cluster, noted, asking.asked, calm_at=calm_at, settled=settled, faults=times
         )
         verified = await stage.cluster.verify(orders)
-        story = await self._stopped(stage, chaos, story)
         report.rows_verified, report.differences = verified.rows, len(verified.differences)
         report.exits = {worker.name: worker.ended for worker in stage.workers if worker.ended}
+        story = await self._stopped(stage, chaos, story)
         describe(report, story)
         report.broken = [
-            *checks.broken(story, noted, verified),
+            *checks.broken(story, noted, chaos.done, verified),
             *(Broken("who_is_told_to_stop_stops", name) for name in chaos.stuck),
             *(Broken("who_runs_answers", name) for name in self._silent),
         ]
         keep(story, self._folder)
-        return report
 
     async def _torment(self, stage: Stage, chaos: Chaos, load: Load) -> None:
         faults = plan(self._seed, self._seconds, stage.kinds)
