@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streamwf.agents.app import LEASE, QUIESCE, SCAN
+from streamwf.agents.app import SCAN
 from streamwf.agents.batches import ROOM
 from streamwf.agents.host import KafkaHost
+from streamwf.agents.membership import Membership
 from streamwf.errors import StreamwfError
 from tests.simulation.broker import Written
 from tests.simulation.clients import noting
@@ -155,7 +156,7 @@ class _Life:
         )
         host.data = self._worker.disk
         noting(host)
-        self._session = setup.session
+        self._membership = Membership.of(self._world.settings(name))
         try:
             await host.start()
         except KafkaError:
@@ -186,7 +187,7 @@ class _Life:
     # ---- as the app does it
 
     def _may_start(self) -> bool:
-        return self._world.loop.now - self._heard_at < self._session * LEASE
+        return self._world.loop.now - self._heard_at < self._membership.lease
 
     async def _deliver(self, log: TopicPartition, records: Sequence[Any]) -> None:
         await self._batches.put((log, records))
@@ -212,7 +213,7 @@ class _Life:
             self.standby = assignment.standby
             self._opening = asyncio.ensure_future(self._assign(assignment, missed))
             await self._until_it_moves()
-            await self._host.quiesce(QUIESCE)
+            await self._host.quiesce(self._membership.quiesce)
 
     async def _join(self) -> Assignment:
         group, name = self._world.group, self._process.name
@@ -233,7 +234,7 @@ class _Life:
     async def _until_it_moves(self) -> None:
         group, name = self._world.group, self._process.name
         while True:
-            await asyncio.sleep(min(1.0, self._session / 5))
+            await asyncio.sleep(self._membership.heartbeat)
             sent_at = self._world.loop.now
             try:
                 answer = await self._ask(lambda: group.heartbeat(name, self._generation))
