@@ -49,6 +49,8 @@ class Rows(dict[str, Record]):
 
     as_of: AsOf | None = None
 
+    def mend(self) -> None: ...
+
     def write(self, changes: list[Change], rows: object, as_of: AsOf) -> None:
         for change in changes:
             if change.after is None:
