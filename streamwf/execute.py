@@ -163,7 +163,9 @@ class Executor(Generic[ObjectT, StatusT]):
             run = self.run(record)
             timer = answered(record, name)
             run.attempt = timer.attempt + 1
-            run.idempotency_key += f"-{name}-{timer.rounds}" if timer.rounds else f"-{name}"
+            run.idempotency_key = _key_beside(record, name)
+            if timer.rounds:
+                run.idempotency_key += f"-{timer.rounds}"
             result = await call(timeout, self._threads, run)
             return self.results.returned(record, run, timeout, result)
         except BaseException as error:
@@ -197,7 +199,7 @@ class Executor(Generic[ObjectT, StatusT]):
         try:
             run = self.run(record)
             run.attempt = waiting.attempt + 1
-            run.idempotency_key += f"-{waiting.id}"
+            run.idempotency_key = _key_beside(record, waiting.id)
             result = await call(callback, self._threads, run, payload)
             return self.results.returned(record, run, callback, result, waiting.id)
         except BaseException as error:
@@ -283,6 +285,11 @@ class Executor(Generic[ObjectT, StatusT]):
             call=" ".join(late),
             reason="no run that waits for it came in time",
         )
+
+
+def _key_beside(record: Record, name: str) -> str:
+    """The key of what is tried beside the step: a step that is repeated meanwhile changes none."""
+    return f"{record.run_id}-{record.since if record.stay is None else record.stay}-{name}"
 
 
 def _child_run(child: Child) -> ChildRun:

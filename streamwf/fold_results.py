@@ -78,6 +78,10 @@ def _result(record: Record, event: Event) -> Changed:
         timers=timers if state in LIVE else (),
         resume_at=event.resumeat,
     )
+    if event.type == REPEATED:
+        changed = _replace(changed, stay=record.since if record.stay is None else record.stay)
+    elif record.stay is not None and event.type == MOVED:
+        changed = _replace(changed, stay=None)
     if event.traceparent and event.type not in _AGAIN:
         changed = _replace(changed, trace=trace_of(event))
     if record.calls or record.correlations:

@@ -149,6 +149,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         first result.
     attempt: how many times in a row the step has failed.
     since: the version at which the step's present try began; its attempts share it.
+    stay: the version at which the run came to its status, if a step that was repeated there has
+        moved `since` on: what else is tried there goes on from it.
     resume_at: when a paused run resumes by itself.
     forget_at: when a run that has ended leaves the tables.
     offsets: where its events are in the log, the most recent `MAX_OFFSETS` of them.
@@ -180,6 +182,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     entered: bool = False
     attempt: int = 0
     since: int = 1
+    stay: int | None = None
     error: Failure | None = None
     reason: str = ""
     timers: tuple[Timer, ...] = ()

@@ -24,6 +24,7 @@ from tests.support import NOW, eventually
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 OrderRun = Run[Order, Status]
 
 
@@ -572,3 +573,31 @@ async def test_timeouts_that_are_due_at_one_instant_run_once_each() -> None:
         app.step(hours=1)
         await app.until(run_id, timers=[])
         assert sorted(fired) == list("abcd")
+
+
+async def test_each_try_has_the_same_key_though_the_step_is_repeated_meanwhile() -> None:
+    workflow, keys, polls = orders(), list[str](), list[str]()
+
+    @workflow.step(CREATED, to=PICKED)
+    async def poll(run: OrderRun) -> Repeat:
+        polls.append(run.idempotency_key)
+        return Repeat(after=timedelta(milliseconds=300))
+
+    @workflow.timeout(CREATED, after=5 * SECOND, to=DONE)
+    async def late(run: OrderRun) -> Status:
+        keys.append(run.idempotency_key)
+        if run.attempt < 3:
+            raise OSError("the bank is shut")
+        return DONE
+
+    async with running(workflow) as app:
+        run_id = await app.start()
+
+        async def done() -> bool:
+            app.step(seconds=1)
+            return (await app.get(run_id)).status is DONE
+
+        await eventually(done)
+        assert len(set(keys)) == 1
+        assert len(keys) >= 3
+        assert len(set(polls)) == len(polls) > 3

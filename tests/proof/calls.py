@@ -153,14 +153,22 @@ def no_try_is_left_out(case: Case) -> Iterator[str]:
     if case.workflow.encrypt:
         # Keys that can't be had make a try fail before the code is called.
         return
-    first: dict[tuple[str, str, str, int], datetime] = {}
+    first: dict[tuple[str, ...], datetime] = {}
     for call in case.story.executed:
-        tried = (call.kind, call.name, call.idempotency_key, call.attempt)
+        tried = _tried(call, call.attempt)
         first[tried] = min(call.began, first.get(tried, call.began))
     for call in case.story.executed:
-        before = first.get((call.kind, call.name, call.idempotency_key, call.attempt - 1))
+        before = first.get(_tried(call, call.attempt - 1))
         if call.attempt > 1 and (before is None or before > call.began):
             yield f"{told(call)}: no try {call.attempt - 1} of it was made before"
+
+
+def _tried(call: Executed, attempt: int) -> tuple[str, ...]:
+    key = call.idempotency_key
+    if call.kind == "callback":
+        # One that fails goes on to wait, be it at another status.
+        key = key.removeprefix(f"{call.run_id}-").partition("-")[2]
+    return call.kind, call.name, call.run_id, key, str(attempt)
 
 
 def no_result_is_ahead_of_the_log(case: Case) -> Iterator[str]:

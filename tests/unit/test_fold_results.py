@@ -333,6 +333,21 @@ def test_they_lead_to_no_run_that_has_ended() -> None:
         assert accepted(run, event).correlations == ""
 
 
+# ---- the stay
+
+
+def test_a_stay_goes_on_whatever_is_repeated_in_it() -> None:
+    run = record(since=2)
+    again = accepted(run, result(REPEATED, 3))
+    assert (again.since, again.stay) == (4, 2)
+    again = accepted(again, result(REPEATED, 4))
+    assert (again.since, again.stay) == (5, 2)
+    failed = accepted(again, result(FAILED, 5, attempt=1))
+    assert (failed.since, failed.stay) == (5, 2)
+    moved = accepted(failed, result(MOVED, 6, status="PICKED"))
+    assert (moved.since, moved.stay) == (7, None)
+
+
 # ---- the end
 
 
