@@ -4,10 +4,12 @@ What was written last may be gone when the machine went down with it, as it is n
 what was written before that, and never a part of a batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import msgspec
 
 from streamwf.agents.data_dir import Held
 from streamwf.ports import Change, Checkpoint, Terms
@@ -33,10 +35,25 @@ class SimTable(MemoryTable):
     def write(  # type: ignore[override]
         self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf
     ) -> None:
+        self._write([(change.key, row) for change, row in zip(changes, rows, strict=True)], as_of)
+
+    def write_bare(self, rows: Mapping[bytes, bytes | None], as_of: AsOf) -> None:
+        bare = msgspec.structs.replace(as_of, bare=True)
+        self._write([(key.decode(), row) for key, row in rows.items()], bare)
+
+    @property
+    def bare(self) -> bool:
+        return self.as_of is not None and self.as_of.bare
+
+    def derive(self) -> Iterator[int]:
+        if self.as_of is not None and self.bare:
+            yield 0
+            self._write([], msgspec.structs.replace(self.as_of, bare=False))
+
+    def _write(self, batch: list[tuple[str, bytes | None]], as_of: AsOf) -> None:
         if self.failing:
             self.failing -= 1
             raise DiskFailed("no space left on device")
-        batch = [(change.key, row) for change, row in zip(changes, rows, strict=True)]
         self._batches.append((batch, as_of))
         self._apply(batch, as_of)
 
@@ -95,6 +112,9 @@ class SimDisk:
         if held not in self.tables:
             self.tables[held] = SimTable(self._terms[held[0]])
         return self.tables[held]
+
+    def kept(self, held: Held) -> bool:
+        return held in self.tables
 
     def keep(self, shards: Iterable[Held]) -> None:
         pass

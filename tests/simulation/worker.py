@@ -144,7 +144,6 @@ class _Life:
         self.leaving: SimFuture = self._world.loop.create_future()
 
     async def run(self) -> None:
-        setup = self._world.plan.setup
         name = self._process.name
         host = KafkaHost(
             [self._world.made.workflow],
