@@ -56,12 +56,18 @@ def status(url: str, token: str | None) -> int:
             return error.code
 
 
+def runs_of(process: subprocess.Popen[str]) -> str:
+    """Where the runs are of a `streamwf dev` that was started."""
+    page = read_until(process.stdout, r"(http://127\.0\.0\.1:\d+/) \(")[1]
+    return f"{page}api/v1/runs"
+
+
 @pytest.mark.parametrize("store", ["memory", "sqlite:///own.db"])
 def test_a_token_lets_in(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMWF_WEB_TOKEN", TOKEN)
     monkeypatch.setenv("STREAMWF_TOKEN", TOKEN)
     with dev(HELLO, "--host", "0.0.0.0", "--store", store) as process:
-        url = read_until(process.stdout, r"(http://127\.0\.0\.1:\d+/api/v1/runs)")[1]
+        url = runs_of(process)
         read_until(process.stdout, "COMPLETED at GREETED")
         assert [status(url, token) for token in (None, "x" * 40, TOKEN)] == [401, 401, 200]
         process.terminate()
@@ -71,7 +77,7 @@ def test_a_token_lets_in(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_before_it_lets_in() -> None:
     assert "STREAMWF_WEB_TOKEN" not in os.environ
     with dev(HELLO, "--host", "0.0.0.0", "--store", "memory", "--web-open") as process:
-        url = read_until(process.stdout, r"(http://127\.0\.0\.1:\d+/api/v1/runs)")[1]
+        url = runs_of(process)
         assert status(url, None) == 200
         process.terminate()
         assert process.wait(PATIENCE) == 0
