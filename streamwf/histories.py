@@ -129,14 +129,14 @@ class _Hiding:
         return _replace(
             event,
             reason=self._text(event.reason),
-            errormessage=_hidden(event.errormessage),
-            errortrace=_hidden(event.errortrace),
-            correlations=_hidden(event.correlations),
+            errormessage=self._text(event.errormessage),
+            errortrace=self._text(event.errortrace),
+            correlations=_without(event.correlations),
         )
 
     def _text(self, text: str) -> str:
         return text if text.startswith(SEALED_TEXT) else self._redaction.of(text)
 
 
-def _hidden(text: str) -> str:
+def _without(text: str) -> str:
     return text if not text or text.startswith(SEALED_TEXT) else MASK

@@ -10,7 +10,7 @@ from typing import Any
 from .definition import Workflow
 from .errors import HistoryIncomplete, RunNotFound, TransitionRefused, VersionUnknown
 from .events import Event, decode_event
-from .fold import Verdict, fold
+from .fold import fold
 from .histories import ExportedHistory, exported
 from .looking import Looking
 from .masked_views import for_who_asks
@@ -35,9 +35,9 @@ class Recalling(Looking):
         if record.state in DELETED:
             action = f"show version {version} of"
             raise TransitionRefused(action=action, run_id=run_id, state=record.state)
-        offsets = _whole(record)[:version]
+        offsets = record.offsets[:version]
         found = await self.host.read(shard.workflow.name, shard.partition, offsets)
-        then = _folded(record, offsets, found)
+        then = _folded(record, version, found)
         workflow = shard.workflow
         view = run_view(workflow.name, workflow.start_name, then)
         shown = view.model_copy(update={"status": workflow.current(then.status)})
@@ -57,10 +57,9 @@ class Recalling(Looking):
             raise RunNotFound(run_id=run_id)
         if record.state in DELETED:
             raise TransitionRefused(action="export", run_id=run_id, state=record.state)
-        offsets = _whole(record)
-        found = await self._logged(shard.workflow, shard.partition, offsets)
-        _folded(record, offsets, found)
-        return exported(shard.workflow, record, [*zip(offsets, found, strict=True)])
+        found = await self._logged(shard.workflow, shard.partition, record.offsets)
+        _folded(record, record.version, found)
+        return exported(shard.workflow, record, [*zip(record.offsets, found, strict=True)])
 
     async def _logged(
         self, workflow: Workflow[Any, Any], partition: int, offsets: Sequence[int]
@@ -79,20 +78,14 @@ class Recalling(Looking):
         ]
 
 
-def _whole(record: Record) -> tuple[int, ...]:
-    """Where all events of a run are. Raises HistoryIncomplete."""
-    if record.version != len(record.offsets):
-        raise HistoryIncomplete(run_id=record.run_id, kept=MAX_OFFSETS)
-    return record.offsets
+def _folded(record: Record, version: int, found: Sequence[Event]) -> Record:
+    """What a run became by all its events up to a version.
 
-
-def _folded(record: Record, offsets: Sequence[int], found: Sequence[Event]) -> Record:
-    """What a run became by its first events. Raises HistoryIncomplete if the log lacks some."""
+    Raises HistoryIncomplete if the first ones are not known any more, or the log lacks some.
+    """
     then: Record | None = None
-    for offset, event in zip(offsets, found, strict=False):
-        then, verdict = fold(then, event, offset)
-        if verdict is not Verdict.ACCEPTED:
-            then = None
-    if then is None or then.version != len(offsets):
+    for offset, event in zip(record.offsets, found, strict=False):
+        then, _ = fold(then, event, offset)
+    if then is None or then.version != version:
         raise HistoryIncomplete(run_id=record.run_id, kept=MAX_OFFSETS)
     return then

@@ -26,7 +26,7 @@ from tests.cards import Payment as Payment
 from tests.cards import Status as Paid
 from tests.embedded.app import CREATED, DONE, FAILED, PACKED, PICKED, App, Order, Status, orders
 from tests.embedded.app import running as running
-from tests.embedded.kit import started
+from tests.embedded.kit import append, started
 from tests.kafka.flows_encrypted import Person
 from tests.kafka.flows_encrypted import Status as At
 from tests.kafka.flows_encrypted import orders as secretive
@@ -142,6 +142,32 @@ async def test_of_a_run_with_very_many_events_the_first_are_not_known(app: App) 
         await app.client.export(run_id)
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_a_log_that_has_dropped_an_event_tells_no_version_after_it(
+    app: App, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    run_id = await app.start()
+    await app.until(run_id, attempt=1)
+    for _ in range(2):
+        await app.client.pause(run_id)
+        await app.client.resume(run_id)
+    offset = (await app.client.history(run_id)).events[lost].offset
+
+    def dropping(read: Any) -> Any:
+        async def left(workflow: str, partition: int, offsets: Any) -> Any:
+            return await read(workflow, partition, tuple(o for o in offsets if o != offset))
+
+        return left
+
+    monkeypatch.setattr(app.host, "read", dropping(app.host.read))
+    monkeypatch.setattr(app.host, "log", dropping(app.host.log))
+    for version in range(lost + 1, 6):
+        with pytest.raises(HistoryIncomplete):
+            await app.client.get(app.workflow, run_id, version=version)
+    with pytest.raises(HistoryIncomplete):
+        await app.client.export(run_id)
+
+
 async def test_what_is_deleted_is_not_told_of_any_version(app: App) -> None:
     run_id = await app.start()
     await app.client.cancel(run_id)
@@ -207,6 +233,35 @@ async def test_what_is_masked_is_in_no_history_whoever_asks(do: str) -> None:
         assert [secret for secret in SECRETS if secret in text] == []
         assert MASK in text
         assert exported.hides == "masked"
+
+
+async def test_texts_that_tell_what_is_masked_are_in_no_history() -> None:
+    workflow = payments()
+    async with started(workflow) as app:
+        run = await app.trigger(workflow, "o-1", Payment())
+        await app.advance(timedelta(minutes=1))
+        paused = await app.client.pause(run.run_id, f"{SECRETS[0]} is stolen")
+        await app.client.resume(run.run_id)
+        await app.settle()
+        failed = {
+            "specversion": "1.0",
+            "id": "failed-1",
+            "source": "/workflows/payments",
+            "type": "failed",
+            "subject": "o-1",
+            "time": app.clock.now().isoformat(),
+            "runid": run.run_id,
+            "version": paused.version + 1,
+            "errortype": "ValueError",
+            "errormessage": f"no money on {SECRETS[0]}",
+            "errortrace": f"File bank.py, line 1: charge({SECRETS[0]!r})",
+        }
+        append(app, workflow, **failed)
+        await app.settle()
+        text = (await app.client.export(run.run_id)).model_dump_json()
+        assert [secret for secret in SECRETS if secret in text] == []
+        for told in (f"{MASK} is stolen", f"no money on {MASK}", f"charge('{MASK}')"):
+            assert told in text
 
 
 async def test_a_former_version_shows_what_is_masked_to_those_who_may_see_it() -> None:
