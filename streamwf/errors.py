@@ -257,8 +257,8 @@ class HistoryUnreadable(StreamwfError):
 
 
 class HistoryNewer(StreamwfError):
-    """The history of run {run_id} has form {found}, and this streamwf reads those up to {known}.
-    Install a newer streamwf."""
+    """The history {history} has form {found}, and this streamwf reads those up to {known}. Install
+    a newer streamwf."""
 
 
 class HistoryOfAnother(StreamwfError):

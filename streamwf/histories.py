@@ -21,7 +21,7 @@ from .events import (
     unpack_ended,
     unpack_starts,
 )
-from .objects import SEALED_TEXT, is_sealed
+from .objects import SEALED_JSON, SEALED_TEXT, is_sealed
 from .record import Record, State
 from .redaction import MASK, Redaction
 from .views import View
@@ -46,9 +46,10 @@ class ExportedHistory(View):
 
     format: of this document. definition: the version of the definition by which the run went on
     when it was exported. version, status, state: what the events led to.
+    hides: what keeps some of it from being read: `masked`, `sealed`, or nothing.
     """
 
-    format: int = FORMAT
+    format: int
     workflow: str
     definition: str
     foreign_id: str
@@ -56,15 +57,8 @@ class ExportedHistory(View):
     version: int
     status: str
     state: State
+    hides: str
     events: list[ExportedEvent]
-
-    @property
-    def hides(self) -> str:
-        """What keeps its objects from being read: `masked`, `sealed`, or nothing."""
-        told = to_json([each.event for each in self.events])
-        if MASK.encode() in told:
-            return "masked"
-        return "sealed" if b"streamwf-sealed" in told else ""
 
 
 def exported(
@@ -75,7 +69,9 @@ def exported(
     # First the objects: what is masked of them may be in the texts.
     shown = [(offset, hiding.carried(event)) for offset, event in found]
     told = [(offset, hiding.texts(event)) for offset, event in shown] if workflow.masks else shown
+    values = [encode_event(event) for _, event in told]
     return ExportedHistory(
+        format=FORMAT,
         workflow=workflow.name,
         definition=workflow.definition,
         foreign_id=record.foreign_id,
@@ -83,11 +79,18 @@ def exported(
         version=record.version,
         status=record.status or workflow.start_name,
         state=record.state,
+        hides=_hides(workflow, values),
         events=[
-            ExportedEvent(offset=offset, event=from_json(encode_event(event)))
-            for offset, event in told
+            ExportedEvent(offset=offset, event=from_json(value))
+            for (offset, _), value in zip(told, values, strict=True)
         ],
     )
+
+
+def _hides(workflow: Workflow[Any, Any], values: Sequence[bytes]) -> str:
+    if any(SEALED_JSON in value or SEALED_TEXT.encode() in value for value in values):
+        return "sealed"
+    return "masked" if workflow.masks and any(MASK.encode() in value for value in values) else ""
 
 
 class _Hiding:

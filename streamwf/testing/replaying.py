@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from streamwf.compatibility import Problem, problems
 from streamwf.definition import Workflow
@@ -115,21 +115,29 @@ def replay(
 
 def read_history(history: AnyHistory) -> ExportedHistory:
     """Raises HistoryUnreadable and HistoryNewer."""
-    told = history if isinstance(history, ExportedHistory) else _in_file(Path(history))
-    if told.format > FORMAT:
-        raise HistoryNewer(run_id=told.run_id, found=told.format, known=FORMAT)
-    return told
-
-
-def _in_file(path: Path) -> ExportedHistory:
+    if isinstance(history, ExportedHistory):
+        _check_form(history.format, history.run_id)
+        return history
+    path = Path(history)
     try:
-        return ExportedHistory.model_validate_json(path.read_bytes())
+        told = from_json(path.read_bytes())
+        # One of a newer form may lack what is looked for here.
+        if isinstance(told, dict) and isinstance(found := told.get("format"), int):
+            _check_form(found, path)
+        return ExportedHistory.model_validate(told)
     except OSError as error:
         raise HistoryUnreadable(path=path, why=error.strerror) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         why = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
         raise HistoryUnreadable(path=path, why=why) from None
+    except ValueError as error:
+        raise HistoryUnreadable(path=path, why=f"it is not JSON: {error}") from None
+
+
+def _check_form(found: int, history: Path | str) -> None:
+    if found > FORMAT:
+        raise HistoryNewer(history=history, found=found, known=FORMAT)
 
 
 def event_of(workflow: str, told: ExportedEvent) -> Event:

@@ -98,6 +98,39 @@ async def test_events_of_every_kind_are_folded() -> None:
     assert replay(eventful(), history).warnings == ()
 
 
+async def test_moves_by_timeouts_and_by_errors_are_allowed_as_well() -> None:
+    def failing() -> Orders:
+        workflow = orders()
+
+        @workflow.step(CREATED, to=DONE, retry=Retry(attempts=1), on_error=PICKED)
+        async def fail(run: OrderRun) -> Status:
+            raise ValueError("broken")
+
+        @workflow.timeout(PICKED, after=HOUR, to=FAILED)
+        async def late(run: OrderRun) -> Status:
+            return FAILED
+
+        return workflow
+
+    async with engine(failing()) as app:
+        run = await app.trigger(failing(), "o-1", Order())
+        await app.advance(HOUR)
+        await app.await_status(run, FAILED)
+        history = await app.client.export(run.run_id)
+    assert replay(failing(), history).warnings == ()
+
+
+async def test_a_text_that_looks_like_a_mask_hides_nothing() -> None:
+    workflow = plain()
+    async with engine(workflow) as app:
+        run = await app.trigger(workflow, "o-1", Order(notes=["•••"]))
+        await app.await_status(run, DONE)
+        history = await app.client.export(run.run_id)
+    assert history.hides == ""
+    async with engine(workflow, histories=[history]) as app:
+        assert (await app.client.get(workflow, run.run_id)).status is DONE
+
+
 async def test_a_history_is_read_from_its_file(done: ExportedHistory, tmp_path: Path) -> None:
     file = tmp_path / "done.json"
     file.write_text(done.model_dump_json())
@@ -286,9 +319,13 @@ async def test_files_that_have_no_history(done: ExportedHistory, tmp_path: Path)
         file.write_text(text)
         with pytest.raises(HistoryUnreadable, match=r"some\.json has no history of a run"):
             replay(plain(), file)
-    file.write_text(done.model_copy(update={"format": 2}).model_dump_json())
-    with pytest.raises(HistoryNewer, match="has form 2, and this streamwf reads those up to 1"):
-        replay(plain(), file)
+    newer_form = done.model_copy(update={"format": 2})
+    with pytest.raises(HistoryNewer):
+        replay(plain(), newer_form)
+    for newer in (newer_form.model_dump_json(), '{"format": 2}'):
+        file.write_text(newer)
+        with pytest.raises(HistoryNewer, match="has form 2, and this streamwf reads those up to 1"):
+            replay(plain(), file)
     with pytest.raises(HistoryOfAnother):
         replay(payments(), done)
     with pytest.raises(InvalidDefinition):
