@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,21 +78,33 @@ async def raw_rate(settings: Settings, hops: int) -> float:
 
 
 class Worker:
-    """A worker process that is measured."""
+    """A worker process that is measured. environment: what is set for it beside that."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        flow: str = "order_flow.py",
+        environment: Mapping[str, str] = {},
+    ) -> None:
+        folder.mkdir(exist_ok=True)
         self._log = folder / "worker.log"
-        command = [sys.executable, "-m", "streamwf.cli", "worker", str(HERE / "order_flow.py")]
+        command = [sys.executable, "-m", "streamwf.cli", "worker", str(HERE / flow)]
         environment = {
             "STREAMWF_BROKERS": settings.brokers,
             "STREAMWF_PARTITIONS": str(PARTITIONS),
             "STREAMWF_DATA_DIR": str(folder / "data"),
             "STREAMWF_WEB_PORT": "0",
+            **environment,
         }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdout=log, stderr=log
             )
+
+    def says(self, event: str) -> int:
+        """How often its log has had this event."""
+        return self._log.read_text().count(event)
 
     async def url(self) -> str:
         while True:
