@@ -1,5 +1,7 @@
 """A worker that is gone is soon replaced if that is asked for; a standby goes on from its copy."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,42 +64,44 @@ class Lines:
         return [fields["recovered"] for event, fields in self.seen if event == "shard_opened"]
 
 
+@asynccontextmanager
+async def started(cluster: Cluster, data_dir: Path) -> AsyncIterator[tuple[KafkaHost, Lines]]:
+    """A host of this process that is told what it has, and its lines."""
+    lines, failed = Lines(), list[StreamwfError]()
+    settings = cluster.settings.model_copy(update={"data_dir": data_dir})
+    host = KafkaHost([orders], settings, may_start=lambda: True, failed=failed.append, logger=lines)
+    await host.start()
+    try:
+        yield host, lines
+    finally:
+        await host.stop()
+
+
 @pytest.mark.timeout(120)
 async def test_a_standby_goes_on_from_its_copy(cluster: Cluster, tmp_path: Path) -> None:
-    async def started(name: str) -> tuple[KafkaHost, Lines]:
-        lines, failed = Lines(), list[StreamwfError]()
-        settings = cluster.settings.model_copy(update={"data_dir": tmp_path / name})
-        host = KafkaHost(
-            [orders], settings, may_start=lambda: True, failed=failed.append, logger=lines
-        )
-        await host.start()
-        return host, lines
-
     await cluster.trigger(f"order-{number}" for number in range(RUNS))
-    owner, _ = await started("owner")
-    await owner.assign(SHARDS, ())
 
     async def complete() -> bool:
         return await cluster.completed() == RUNS
 
-    await until(complete, "all runs complete")
-    await owner.stop()
+    async with started(cluster, tmp_path / "owner") as (owner, _):
+        await owner.assign(SHARDS, ())
+        await until(complete, "all runs complete")
     ends = {number: positions[-1] for number, positions in (await cluster.markers()).items()}
-    standby, lines = await started("standby")
-    await standby.assign((), SHARDS)
 
-    def followed() -> bool:
-        return all(
-            standby.data.table(("orders", number)).position == end for number, end in ends.items()
-        )
+    async with started(cluster, tmp_path / "standby") as (standby, lines):
+        await standby.assign((), SHARDS)
 
-    await until(followed, "the copies are those of the end")
-    await standby.assign(SHARDS, ())
-    assert not standby.missing()
-    assert lines.recovered() == [1] * PARTITIONS, "more was read than the marker that a copy is of"
-    assert sum(shard.counts().total() for shard in standby.shards("orders")) == RUNS
-    await standby.stop()
-    fresh, lines = await started("fresh")
-    await fresh.assign(SHARDS, ())
-    assert sum(lines.recovered()) > RUNS, "the changelog has more than markers"
-    await fresh.stop()
+        def followed() -> bool:
+            tables = {number: standby.data.table(("orders", number)) for number in ends}
+            return all(tables[number].position == end for number, end in ends.items())
+
+        await until(followed, "the copies are those of the end")
+        await standby.assign(SHARDS, ())
+        assert not standby.missing()
+        assert lines.recovered() == [1] * PARTITIONS, "more than the marker that each is of"
+        assert sum(shard.counts().total() for shard in standby.shards("orders")) == RUNS
+
+    async with started(cluster, tmp_path / "fresh") as (fresh, lines):
+        await fresh.assign(SHARDS, ())
+        assert sum(lines.recovered()) > RUNS, "the changelog has more than markers"
