@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.simulation.outcome import command, outcome_of, outcome_of_seed, shrunk
+from tests.simulation.outcome import command, ordered, outcome_of, outcome_of_seed, shrunk
 from tests.simulation.plan import a_plan
 from tests.simulation.telling import tell
 
@@ -27,10 +27,7 @@ def main() -> int:
     parser.add_argument("--from", type=int, dest="first", help="the first of them; any by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
     asked = parser.parse_args()
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        # The order of a set of names is chance, too.
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    ordered("tests.simulation")
     return one(asked) if asked.seed is not None else many(asked)
 
 

@@ -106,7 +106,7 @@ def _a_node(chance: Random, n: int, count: int) -> Node:
         to=tuple(sorted(to)),
         step=step,
         is_async=chance.random() < 0.8,
-        seconds=chance.choice((0.0, 0.0, 0.05, 0.5, 2.0)),
+        seconds=chance.choice((0.0, 0.05, 0.5, 2.0)),
         fails=rarely(0.4, 0.4),
         breaks=rarely(0.15, 0.1),
         skips=rarely(0.5, 0.6) if waits else 0.0,

@@ -1,6 +1,8 @@
 """What came of a simulation: which promises were not kept, and the least of it that breaks them."""
 
 import hashlib
+import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ TRIES = 150
 
 @dataclass(frozen=True)
 class Outcome:
-    """told: by whom what was said when, and what was done, in its order."""
+    """What a simulation has come to. seconds: that it took, by the machine's clock."""
 
     plan: Plan
     broken: Sequence[Broken]
@@ -31,6 +33,13 @@ class Outcome:
     digest: str = ""
     world: World | None = None
     story: Story | None = None
+
+
+def ordered(module: str) -> None:
+    """Begin this program again if the order of a set of names is not the same each time."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
 def outcome_of(plan: Plan) -> Outcome:

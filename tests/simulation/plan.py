@@ -81,7 +81,8 @@ def a_plan(seed: int) -> Plan:
     length = chance.choice((4.0, 8.0, 15.0))
     names = [f"run-{n}" for n in range(chance.choice((1, 3, 8)))]
     acts = [_an_act(chance, n, names, length) for n in range(chance.choice((6, 20, 45)))]
-    faults = [_a_fault(chance, setup, length) for _ in range(chance.choice((0, 2, 5, 12)))]
+    busy = [act.at for act in acts]
+    faults = [_a_fault(chance, setup, length, busy) for _ in range(chance.choice((0, 2, 5, 12)))]
     entries = tuple(sorted([*acts, *faults]))
     return Plan(seed, setup, a_spec(chance), entries, length)
 
@@ -122,7 +123,8 @@ def _an_act(chance: Random, n: int, names: list[str], length: float) -> Entry:
     return Entry(round(chance.uniform(0.5, length), 3), what, tuple(given.items()))
 
 
-def _a_fault(chance: Random, setup: Setup, length: float) -> Entry:
+def _a_fault(chance: Random, setup: Setup, length: float, busy: list[float]) -> Entry:
+    """busy: when there is something to do."""
     what = chance.choice(FAULTS)
     seconds = round(chance.choice((0.1, 0.6, 2.0, 5.0)) * chance.uniform(0.5, 1.5), 3)
     given: dict[str, Any] = {}
@@ -131,7 +133,7 @@ def _a_fault(chance: Random, setup: Setup, length: float) -> Entry:
     if what in ("crash", "freeze", "leave", "away", "cut", "mute", "slow", "slow_steps"):
         given["seconds"] = seconds
     if what == "crash":
-        given["after"] = chance.choice((0, chance.randint(0, 40), chance.randint(0, 400)))
+        given["after"] = chance.choice((0, chance.randint(0, 15), chance.randint(0, 80)))
         given["disk"] = chance.choice(("kept", "kept", "wiped", "rolled_back"))
     elif what in ("lose", "unanswered"):
         given["kind"] = chance.choice(("append", "append", "write", "commit"))
@@ -149,4 +151,7 @@ def _a_fault(chance: Random, setup: Setup, length: float) -> Entry:
             given["back"] = chance.randint(1, 12)
     elif what == "disk":
         given["writes"] = chance.randint(1, 2)
-    return Entry(round(chance.uniform(0.5, length), 3), what, tuple(given.items()))
+    at = chance.uniform(0.5, length)
+    if chance.random() < 0.7:
+        at = min(chance.choice(busy) + chance.choice((0.01, 0.1, 1.0)) * chance.random(), length)
+    return Entry(round(at, 3), what, tuple(given.items()))

@@ -34,7 +34,7 @@ from tests.simulation.worker import Worker
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 
 #: Seconds that the engine has from when it is calm until all has to be done.
-BOUND = 240.0
+BOUND = 600.0
 
 #: Seconds between two looks at whether it is.
 LOOK = 0.5
