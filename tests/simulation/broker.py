@@ -8,7 +8,6 @@ from typing import NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced, UnknownTopicOrPartitionError
 
-#: Topics that nobody has made.
 Header = tuple[str, bytes]
 
 
@@ -186,7 +185,8 @@ class Broker:
         self, at: TopicPartition, start: int, limit: int, *, committed: bool
     ) -> tuple[list[Written], int]:
         """At most so many records from an offset on, and the offset to go on from."""
-        slots, end, found = self.partition(at).slots, self.end(at, committed=committed), []
+        slots, end = self.partition(at).slots, self.end(at, committed=committed)
+        found: list[Written] = []
         offset = start
         while offset < end and len(found) < limit:
             slot = slots[offset]

@@ -47,7 +47,8 @@ class Faults:
             worker.start()
 
     def _worker(self, entry: Entry) -> "Worker":
-        return self._world.workers[entry["worker"] - 1]
+        number: int = entry["worker"]
+        return self._world.workers[number - 1]
 
     def _name(self, entry: Entry) -> str:
         process = self._worker(entry).process

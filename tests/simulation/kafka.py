@@ -200,14 +200,17 @@ class Consumer:
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, int]:
         broker = self._cluster.broker
-        return await self._ask(
+        found: Mapping[TopicPartition, int] = await self._ask(
             lambda: {at: broker.end(at, committed=self._committed) for at in partitions}
         )
+        return found
 
     async def beginning_offsets(
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, int]:
-        return await self._ask(lambda: dict.fromkeys(partitions, 0))
+        found: Mapping[TopicPartition, int]
+        found = await self._ask(lambda: dict.fromkeys(partitions, 0))
+        return found
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int, max_records: int | None = None

@@ -95,7 +95,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def get_debug(self) -> bool:
         return False
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         context = copy_context() if context is None else context
@@ -107,9 +107,9 @@ class SimLoop(asyncio.BaseEventLoop):
             process.ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., Any],
@@ -123,7 +123,7 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heappush(self._timers, (when, next(self.numbers), handle, process))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., Any],
@@ -138,7 +138,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def create_future(self) -> SimFuture:
         return SimFuture(loop=self)
 
-    def create_task(
+    def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Any], *, name: Any = None, context: Any = None
     ) -> SimTask:
         context = copy_context() if context is None else context
@@ -146,7 +146,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._tasks.append((context.get(PROCESS, self.world), task))
         return task
 
-    def run_in_executor(
+    def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
         """There are no threads: it is called a little later."""
@@ -271,7 +271,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _throw_away(self) -> None:
         for _, task in self._tasks:
-            task._log_destroy_pending = False
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
             coro = task.get_coro()
             if not task.done() and coro is not None:
                 with contextlib.suppress(BaseException):

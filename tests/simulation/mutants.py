@@ -18,6 +18,7 @@ import msgspec
 
 from streamwf import shard as shards
 from streamwf.adapters.kafka import append, changelog
+from streamwf.adapters.kafka.reader import consumer
 from streamwf.agenda import Entry, Kind, entries
 from streamwf.agents.gaps import Gaps
 from streamwf.agents.ownership import OwnedShard
@@ -225,8 +226,7 @@ _send = OwnedShard._send
 
 def _uncommitted() -> AbstractContextManager[Any]:
     """What was never committed is read all the same."""
-    reader = changelog.consumer
-    return patch.object(changelog, "consumer", lambda settings, committed: reader(settings))
+    return patch.object(changelog, "consumer", lambda settings, committed: consumer(settings))
 
 
 def _drops_results() -> AbstractContextManager[Any]:

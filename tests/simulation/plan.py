@@ -4,7 +4,7 @@ that parts of it can be left out."""
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.simulation.flows import HOOKS, Spec, a_spec
 
@@ -24,15 +24,16 @@ FAULTS = (
 POISONS = ("no_json", "no_event", "other_source", "empty", "type", "result", "binary", "misplaced")
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """Something that happens. at: seconds from the beginning."""
 
     at: float
     what: str
     given: tuple[tuple[str, Any], ...]
 
-    def __getitem__(self, name: Any) -> Any:
-        return dict(self.given)[name] if isinstance(name, str) else tuple.__getitem__(self, name)
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.given)[name]
 
     def __str__(self) -> str:
         told = " ".join(f"{name}={value}" for name, value in self.given)
@@ -83,7 +84,7 @@ def a_plan(seed: int) -> Plan:
     acts = [_an_act(chance, n, names, length) for n in range(chance.choice((6, 20, 45)))]
     busy = [act.at for act in acts]
     faults = [_a_fault(chance, setup, length, busy) for _ in range(chance.choice((0, 2, 5, 12)))]
-    entries = tuple(sorted([*acts, *faults]))
+    entries = tuple(sorted([*acts, *faults], key=lambda entry: (entry.at, entry.what)))
     return Plan(seed, setup, a_spec(chance), entries, length)
 
 

@@ -69,7 +69,7 @@ def keys(world: "World", *, stray: bool = False) -> frozenset[str]:
 
 def rows(world: "World") -> dict[int, Rows]:
     """Those of the owners' tables, and what their shards have not written yet."""
-    found = {}
+    found: dict[int, Rows] = {}
     for n in range(world.plan.setup.partitions):
         shard = world.owner_of(n)
         found[n] = {} if shard is None else dict(shard.scan(""))

@@ -122,6 +122,7 @@ class World:
     def _lease(self) -> float:
         """For how long a worker may go on by what is no longer so: it may have been stopped, or
         have heard of nothing, for as long as any of that was made to last."""
+        lasted: list[float]
         lasted = [dict(entry.given).get("seconds", 0.0) for entry in self.plan.entries]
         return self.plan.setup.session + sum(lasted) + self.network.patience
 
