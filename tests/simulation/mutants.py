@@ -150,6 +150,7 @@ async def _later_position(self: Any, producer: Any) -> None:
         try:
             await self._send(producer, shard, asides)
             if checkpoint is not None:
+                await asyncio.sleep(0.02)
                 checkpoint = replace(checkpoint, position=shard.position)
                 await self._changelog.write(checkpoint, self._table)
         except BaseException:

@@ -7,6 +7,9 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS
 
+#: Where others use the machine, too.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, str]:

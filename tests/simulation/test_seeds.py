@@ -13,7 +13,10 @@ import pytest
 
 from tests.simulation.outcome import least
 
-#: Always the same, and new ones each day and second.
+#: Where others use the machine, too.
+pytestmark = pytest.mark.timeout(900)
+
+#: How many that are always the same, and how many new ones.
 FIXED, FRESH = 150, 30
 
 
