@@ -50,8 +50,9 @@ class Run(Generic[ObjectT, StatusT]):
     """What a step sees of its run. Changes to `object` are saved when the step returns.
 
     attempt: the number of this try, counted from 1.
-    idempotency_key: the same for every try of this step, timeout, callback or hook in this stay
-        at its status, until it asks to be repeated; for use with outside services.
+    idempotency_key: the same for every try of this step or timeout in this stay at its status,
+        until it asks to be repeated; and for every try of this answer by a callback, or of this
+        hook. For use with outside services.
     reason: why it was paused, resumed or cancelled, if it was.
     children: the runs that its steps have started.
     """

@@ -24,7 +24,7 @@ from .errors import InvalidObject, InvalidPayload, NotWaiting, RequestRefused
 from .events import Event, derived_id, request
 from .failures import Failures
 from .ports import Clock
-from .record import CORRELATION, MAIL, NOTHING, Call, Child, Record, State
+from .record import CORRELATION, MAIL, NOTHING, Call, Child, Record, State, Timer
 from .results import answered, brought
 
 ObjectT = TypeVar("ObjectT")
@@ -163,9 +163,7 @@ class Executor(Generic[ObjectT, StatusT]):
             run = self.run(record)
             timer = answered(record, name)
             run.attempt = timer.attempt + 1
-            run.idempotency_key = _key_beside(record, name)
-            if timer.rounds:
-                run.idempotency_key += f"-{timer.rounds}"
+            run.idempotency_key = _key_of(record, timer)
             result = await call(timeout, self._threads, run)
             return self.results.returned(record, run, timeout, result)
         except BaseException as error:
@@ -199,7 +197,8 @@ class Executor(Generic[ObjectT, StatusT]):
         try:
             run = self.run(record)
             run.attempt = waiting.attempt + 1
-            run.idempotency_key = _key_beside(record, waiting.id)
+            # The run may have moved on and back between two tries.
+            run.idempotency_key = f"{record.run_id}-{waiting.id}"
             result = await call(callback, self._threads, run, payload)
             return self.results.returned(record, run, callback, result, waiting.id)
         except BaseException as error:
@@ -287,9 +286,11 @@ class Executor(Generic[ObjectT, StatusT]):
         )
 
 
-def _key_beside(record: Record, name: str) -> str:
-    """The key of what is tried beside the step: a step that is repeated meanwhile changes none."""
-    return f"{record.run_id}-{record.since if record.stay is None else record.stay}-{name}"
+def _key_of(record: Record, timer: Timer) -> str:
+    """The key of a round of a timer: a step that is repeated meanwhile does not change it."""
+    stay = record.since if record.stay is None else record.stay
+    key = f"{record.run_id}-{stay}-{timer.name}"
+    return f"{key}-{timer.rounds}" if timer.rounds else key
 
 
 def _child_run(child: Child) -> ChildRun:

@@ -189,6 +189,29 @@ async def test_each_answer_has_an_idempotency_key_of_its_own() -> None:
     assert len(set(keys)) == 3
 
 
+async def test_an_answer_keeps_its_key_wherever_its_run_goes_between_two_tries() -> None:
+    keys: list[str] = []
+
+    async def flaky(run: LoanRun, data: bytes) -> Status:
+        if data == b"look again":
+            return REVIEW
+        keys.append(run.idempotency_key)
+        if run.attempt == 1:
+            raise OSError("the bank is shut")
+        return GRANTED
+
+    workflow = answered_by(flaky)
+    async with started(workflow) as app:
+        run_id = await waiting(app, workflow)
+        await app.client.callback(workflow, "flaky", b"yes", foreign_id="l-1")
+        told = await app.client.callback(workflow, "flaky", b"look again", foreign_id="l-1")
+        assert told.outcome == "moved"
+        await app.settle()
+        assert (await app.client.get(workflow, run_id)).status is GRANTED
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
 async def test_one_that_fails_for_good_changes_nothing() -> None:
     async def forbid(run: LoanRun, data: bytes) -> Status:
         run.object.notes.append("lost")
