@@ -89,17 +89,8 @@ def no_timer_fires_for_another_stay(case: Case) -> Iterator[str]:
         span = case.span(life, call.name, call.version)
         if span is None:
             yield f"{told(call)}: no such timer waited"
-        elif not call.idempotency_key.startswith(_key_of_stay(life, moment, call.name)):
+        elif not call.idempotency_key.startswith(f"{life.run_id}-{moment.stay}-{call.name}"):
             yield f"{told(call)}: its key {call.idempotency_key} is that of another stay"
-
-
-def _key_of_stay(life: Life, moment: Moment, name: str) -> str:
-    """What the keys of a timer begin with, whatever its run's step has repeated meanwhile."""
-    entered = max(
-        (stay.entered for stay in life.stays if stay.entered.version <= moment.version),
-        key=lambda each: each.version,
-    )
-    return f"{life.run_id}-{entered.since}-{name}"
 
 
 def no_timer_fires_twice(case: Case) -> Iterator[str]:
@@ -158,26 +149,18 @@ def tries_share_their_key(case: Case) -> Iterator[str]:
 
 
 def no_try_is_left_out(case: Case) -> Iterator[str]:
-    """Tries are counted one by one: before the second there was a first."""
+    """Tries are counted one by one: before the second there was a first, under the same key."""
     if case.workflow.encrypt:
         # Keys that can't be had make a try fail before the code is called.
         return
-    first: dict[tuple[str, ...], datetime] = {}
+    first: dict[tuple[str, str, str, int], datetime] = {}
     for call in case.story.executed:
-        tried = _tried(call, call.attempt)
+        tried = (call.kind, call.name, call.idempotency_key, call.attempt)
         first[tried] = min(call.began, first.get(tried, call.began))
     for call in case.story.executed:
-        before = first.get(_tried(call, call.attempt - 1))
+        before = first.get((call.kind, call.name, call.idempotency_key, call.attempt - 1))
         if call.attempt > 1 and (before is None or before > call.began):
             yield f"{told(call)}: no try {call.attempt - 1} of it was made before"
-
-
-def _tried(call: Executed, attempt: int) -> tuple[str, ...]:
-    key = call.idempotency_key
-    if call.kind == "callback":
-        # One that fails goes on to wait, be it at another status.
-        key = key.removeprefix(f"{call.run_id}-").partition("-")[2]
-    return call.kind, call.name, call.run_id, key, str(attempt)
 
 
 def no_result_is_ahead_of_the_log(case: Case) -> Iterator[str]:

@@ -105,6 +105,7 @@ class Moment(NamedTuple):
 
     offset, at: where the event is in the log, and since when.
     basis: the least version that a result may name, so as to count.
+    since, stay: the versions at which the step's tries began, and the stay at the status.
     """
 
     event: Event
@@ -115,6 +116,7 @@ class Moment(NamedTuple):
     status: str
     state: State
     since: int
+    stay: int
     attempt: int
     due_at: datetime | None
     timers: Mapping[str, Timer]
@@ -150,6 +152,7 @@ class Life:
     skipped: bool = False
     attempt: int = 0
     since: int = 1
+    stay: int = 1
     timers: dict[str, Timer] = field(default_factory=dict)
     calls: dict[str, Held] = field(default_factory=dict)
     hooks: list[Told] = field(default_factory=list)
@@ -187,7 +190,15 @@ class Life:
         self.moments.append(
             Moment(
                 *(event, offset, at, self.version, self.basis, self.status, self.state),
-                *(self.since, self.attempt, self.due_at, self.timers, self.calls, self.children),
+                *(
+                    self.since,
+                    self.stay,
+                    self.attempt,
+                    self.due_at,
+                    self.timers,
+                    self.calls,
+                    self.children,
+                ),
                 self.correlations,
             )
         )
@@ -334,6 +345,7 @@ class Life:
         self.skipped = event.type == events.SKIPPED or (self.skipped and not moved)
         if moved or event.type == events.REPEATED:
             self.since = self.version
+        self.stay = self.version if moved else self.stay
         self.timers = timers if enters else without(self.timers, event.timer)
         self.calls = without(self.calls, event.call)
         if moved:
