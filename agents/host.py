@@ -339,6 +339,9 @@ class KafkaHost:
         try:
             while owned.shard is not None and owned.shard.has_output:
                 appends = owned.shard.take_appends()
+                if owned.closed and not appends:
+                    # What it has set aside, the next owner sets aside anew.
+                    return
                 try:
                     if appends:
                         records = ((append.key, append.value) for append in appends)

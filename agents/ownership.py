@@ -68,7 +68,8 @@ class OwnedShard:
         self.topics = Topics.of(workflow.name, settings)
         self.log = TopicPartition(self.topics.events, partition)
         self.shard: Shard | None = None
-        self._closed = False
+        #: From when it is given up: what it sets aside is not sent any more.
+        self.closed = False
         self._table = table
         self._settings = settings
         self._clock = clock
@@ -157,7 +158,7 @@ class OwnedShard:
         """
         shard = self.shard
         async with self._turn:
-            if shard is None or self._closed:
+            if shard is None or self.closed:
                 return
             # Both at once: what is set aside from now on belongs to the next checkpoint.
             asides, checkpoint = shard.take_asides(), shard.checkpoint()
@@ -178,7 +179,7 @@ class OwnedShard:
         Raises KafkaError; the next checkpoint tries again.
         """
         async with self._turn:
-            if self.shard is not None and not self._closed:
+            if self.shard is not None and not self.closed:
                 await self._send(producer, self.shard, self.shard.take_asides())
 
     async def _send(self, producer: AIOKafkaProducer, shard: Shard, asides: list[Aside]) -> None:
@@ -236,7 +237,7 @@ class OwnedShard:
 
     async def close(self, grace: float = 0.0) -> None:
         """Stop what is in progress, after `grace` seconds, and let the changelog go."""
-        self._closed = True
+        self.closed = True
         if self.shard is not None:
             await self.shard.close(grace)
         await self._changelog.close()
