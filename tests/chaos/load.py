@@ -53,7 +53,7 @@ class Load:
     async def _order(self, number: int) -> None:
         carried = {
             "clumsy": self._chance.choice((0, 0, 0, 0, 1, 2)),
-            "slow": round(self._chance.uniform(0.0, 0.4), 2),
+            "slow": self._chance.choice((0.05, 0.2, 0.5, 1.5)),
         }
         life = self._chance.choices(list(LIVES), list(LIVES.values()))[0]
         twice, key = self._chance.random() < TWICE, f"k-{number}"
