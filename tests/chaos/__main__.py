@@ -14,17 +14,29 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from streamwf.errors import StreamwfError
+from tests.chaos.plan import Kind
 from tests.chaos.report import Report, show
 from tests.chaos.torment import Torment
+
+KINDS = [kind.name.lower() for kind in Kind]
 
 
 @click.command()
 @click.option("--minutes", type=click.FloatRange(0.1), default=3.0, show_default=True)
 @click.option("--seed", type=int, help="A random one, unless given.")
+@click.option("--only", type=click.Choice(KINDS), multiple=True, help="Of this kind, or these.")
 @click.option("--proxies", is_flag=True, help="Cut no network of namespaces, but TCP proxies.")
 @click.option("--keep", is_flag=True, help="Leave the folder even if all is well.")
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON to stdout.")
-def main(minutes: float, seed: int | None, proxies: bool, keep: bool, as_json: bool) -> None:
+def main(
+    minutes: float,
+    seed: int | None,
+    only: tuple[str, ...],
+    proxies: bool,
+    keep: bool,
+    as_json: bool,
+) -> None:
     """Kill, stop, cut off and rob workers for some minutes; then say whether they have lost
     anything. Ctrl-C stops that early, and looks at what there is; again, it just ends."""
     # aiokafka tells of each try to reach a broker that was killed.
@@ -32,31 +44,34 @@ def main(minutes: float, seed: int | None, proxies: bool, keep: bool, as_json: b
     seed = random.randrange(1 << 32) if seed is None else seed
     console = Console(stderr=True, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="streamwf-chaos-"))
-    console.print(f"seed {seed}; what is written lies in {folder}", markup=False, soft_wrap=True)
-    torment = Torment(
-        folder, seed, minutes * 60, lambda said: console.print(said, markup=False, soft_wrap=True)
-    )
+
+    def say(said: str) -> None:
+        console.print(said, markup=False, soft_wrap=True)
+
+    kinds = [Kind[name.upper()] for name in only] or list(Kind)
+    torment = Torment(folder, seed, minutes * 60, say, kinds)
+    say(f"seed {seed}; what is written lies in {folder}")
+    again = f"python -m tests.chaos --minutes {minutes:g} --seed {seed}"
+    again += "".join(f" --only {name}" for name in only) + (" --proxies" if proxies else "")
     try:
         report = asyncio.run(_watched(torment, minutes * 60, proxies, console))
     except KeyboardInterrupt:
-        console.print(f"Interrupted; logs are in {folder}", markup=False, soft_wrap=True)
+        say(f"Interrupted; logs are in {folder}")
         sys.exit(130)
+    except StreamwfError as error:
+        sys.exit(str(error))
+    except BaseException:
+        say(f"It has come to nothing; logs are in {folder}; again: {again}")
+        raise
     (folder / "report.json").write_text(json.dumps(report.json(), indent=2))
-    tell(report, console, as_json=as_json)
-    if report.right and not keep:
-        shutil.rmtree(folder)
-        return
-    again = f"python -m tests.chaos --minutes {minutes:g} --seed {seed}"
-    console.print(
-        f"All that was written is in {folder}; again: {again}", markup=False, soft_wrap=True
-    )
-    sys.exit(not report.right)
-
-
-def tell(report: Report, console: Console, *, as_json: bool) -> None:
     show(report, console)
     if as_json:
         print(json.dumps(report.json(), indent=2))
+    if report.right and not keep:
+        shutil.rmtree(folder)
+    else:
+        say(f"All that was written is in {folder}; again: {again}")
+    sys.exit(not report.right)
 
 
 async def _watched(torment: Torment, seconds: float, proxies: bool, console: Console) -> Report:

@@ -5,7 +5,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.chaos.asking import Asking, Request
 from tests.chaos.faults import Chaos
 from tests.chaos.flows import orders
 from tests.chaos.load import Load
-from tests.chaos.plan import WORKERS, plan
+from tests.chaos.plan import WORKERS, Kind, plan
 from tests.chaos.report import Report, describe, recoveries
 from tests.chaos.stage import START, Stage, Victim
 from tests.chaos.telling import tell, with_own_tables
@@ -42,16 +42,24 @@ UNFINISHED = "&".join(f"state={state}" for state in (*LIVE, State.DATA_DELETION_
 class Torment:
     """One session of chaos, in a folder that is left with all that was written.
 
-    seconds: how long faults are made. say: told of what is done.
+    seconds: how long faults are made. only: of these kinds. say: told of what is done.
     """
 
-    def __init__(self, folder: Path, seed: int, seconds: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        seconds: float,
+        say: Callable[[str], None],
+        only: Collection[Kind] = tuple(Kind),
+    ) -> None:
         #: What is being done at the moment.
         self.phase = "starting"
         self.placed = self.made = 0
         self._folder = folder
         self._seed = seed
         self._seconds = seconds
+        self._only = only
         self._say = say
         self._enough = asyncio.Event()
         self._silent: list[str] = []
@@ -128,7 +136,8 @@ class Torment:
         keep(story, self._folder)
 
     async def _torment(self, stage: Stage, chaos: Chaos, load: Load) -> None:
-        faults = plan(self._seed, self._seconds, stage.kinds)
+        kinds = [kind for kind in stage.kinds if kind in self._only]
+        faults = plan(self._seed, self._seconds, kinds)
         self.phase = "tormenting"
         placing = asyncio.create_task(load.run())
         making = asyncio.create_task(chaos.run(faults))
