@@ -130,7 +130,7 @@ def asked(path: str, run_ids: list[str]) -> list[str]:
         # It has no end, and nothing of what runs carry.
         return []
     filled = path.replace("{name}", "payments").replace("{schedule}", "nightly")
-    filled = filled.replace("{letter}", "payments:0:0")
+    filled = filled.replace("{letter}", "payments:0:0").replace("{version}", "1")
     filled = filled.replace("{asked}", "await").replace("/await", "/await?timeout=0")
     if "{foreign_id}" in filled:
         return [filled.replace("{foreign_id}", f"o-{n}") for n in range(4)]
