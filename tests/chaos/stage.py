@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from glob import glob
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from streamwf.adapters.local_kafka import LocalKafka
 from tests.chaos.network import Bridge, Listener, Network, Proxies
@@ -81,6 +81,7 @@ class Victim(Worker):
         self.ended: list[int] = []
         self._clock = folder / f"{name}.clock"
         self._since = 0
+        self._url = ""
         disk = disk_of(folder, number)
         self._environment |= {"STREAMWF_DATA_DIR": str(disk / "data"), WORKER: name}
         self.disk = space.seen(disk) if space else disk
@@ -96,16 +97,27 @@ class Victim(Worker):
 
     def start(self, **environment: str) -> "Victim":
         self._since = self.log.stat().st_size if self.log.exists() else 0
+        self._url = ""
         super().start(**environment)
         return self
 
     def step_clock(self, seconds: float) -> None:
         """By how much its clock is ahead, from now on."""
-        self._clock.write_text(f"{seconds:+.0f}\n")
+        # At once: nobody is to read half of it.
+        new = self._clock.with_suffix(".new")
+        new.write_text(f"{seconds:+.0f}\n")
+        new.replace(self._clock)
 
     @property
     def listens(self) -> bool:
-        return self.runs and bool(self._said("worker_listens"))
+        return self.runs and self.url != ""
+
+    @property
+    def url(self) -> str:
+        """Where it listens; empty if it does not yet."""
+        if not self._url:
+            self._url = next((str(line["url"]) for line in self._said("worker_listens")), "")
+        return self._url
 
     @property
     def shards(self) -> set[int]:
@@ -116,7 +128,7 @@ class Victim(Worker):
             change(line["shard"])
         return found
 
-    def _said(self, *events: str) -> list[dict[str, object] | dict[str, int]]:
+    def _said(self, *events: str) -> list[dict[str, Any]]:
         """The lines of these events since it was started last."""
         with self.log.open("rb") as log:
             log.seek(self._since)

@@ -18,6 +18,7 @@ from tests.chaos.plan import LASTS, WORKERS, Fault, Kind, plan
 from tests.chaos.recorder import Noted
 from tests.chaos.report import Recovery, recoveries
 from tests.kafka.cluster import PARTITIONS
+from tests.proof.story import Executed
 from tests.support import NOW, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def test_calls_are_recorded_by_whoever_is_killed_after_them(tmp_path: Path) -> N
 
 
 def called(foreign_id: str, began: float) -> Noted:
-    executed = recorder.Executed(
+    executed = Executed(
         kind="step",
         worker="w",
         run_id=f"run of {foreign_id}",

@@ -211,15 +211,14 @@ async def _silent(stage: Stage, asking: Asking) -> list[Victim]:
 def keep(story: Story, folder: Path) -> None:
     """Write down what was judged, in files that people can read."""
     with (folder / "log.jsonl").open("w") as file:
-        for partition, records in story.logs.items():
-            for record in records:
-                value = (record.value or b"").decode(errors="replace")
-                told = {"partition": partition, "offset": record.offset, "value": value}
+        for partition, log in story.logs.items():
+            for each in log:
+                value = (each.value or b"").decode(errors="replace")
+                told = {"partition": partition, "offset": each.offset, "value": value}
                 file.write(f"{json.dumps(told)}\n")
     for name, found in (("executed", story.executed), ("asked", story.asked)):
         with (folder / f"{name}.jsonl").open("wb") as binary:
-            for each in found:
-                binary.write(msgspec.json.encode(each) + b"\n")
+            binary.writelines(msgspec.json.encode(one) + b"\n" for one in found)
     tables = {"in the changelog": story.rows, **story.recovered}
     with (folder / "rows.jsonl").open("wb") as binary:
         for name, shards in tables.items():
