@@ -21,7 +21,7 @@ from tests.chaos.recorder import Noted
 from tests.kafka.cluster import PARTITIONS, Cluster
 from tests.proof.story import Asked, Story
 
-#: How long a worker may be behind: cut off or stopped, and on a machine that has too much to do.
+#: How long a worker may be behind on a machine that has too much to do, beside what was done to it.
 LEASE = timedelta(minutes=1)
 
 Rows = Mapping[int, Mapping[str, Record]]
@@ -39,8 +39,9 @@ async def tell(
     calm_at: datetime,
     settled: bool,
     faults: Mapping[str, int],
+    longest: float,
 ) -> Story:
-    """Read all of it from the broker. Workers may go on."""
+    """Read all of it from the broker. Workers may go on. longest: seconds of the longest fault."""
     logs: dict[int, list[LogRecord]] = {number: [] for number in range(PARTITIONS)}
     for record in await cluster.records(cluster.topics.events):
         logs[record.partition].append(record)
@@ -62,7 +63,8 @@ async def tell(
         settled=settled,
         faults=faults,
         skew=2 * max((abs(each.ahead) for each in noted), default=timedelta(0)),
-        lease=LEASE,
+        # Two of them may have come one upon the other.
+        lease=LEASE + 2 * timedelta(seconds=longest),
     )
 
 

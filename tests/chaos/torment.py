@@ -121,7 +121,13 @@ class Torment:
         report.faults = recoveries(chaos.done, noted)
         times = {kind: recovery.times for kind, recovery in report.faults.items()}
         story = await tell(
-            stage.cluster, noted, asking.asked, calm_at=calm_at, settled=settled, faults=times
+            stage.cluster,
+            noted,
+            asking.asked,
+            calm_at=calm_at,
+            settled=settled,
+            faults=times,
+            longest=max((done.fault.seconds for done in chaos.done), default=0.0),
         )
         verified = await stage.cluster.verify(orders)
         report.rows_verified, report.differences = verified.rows, len(verified.differences)
