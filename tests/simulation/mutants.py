@@ -240,18 +240,6 @@ def _believes_gaps() -> AbstractContextManager[Any]:
     return patch.object(Gaps, "before", lambda self, log, position, records: not records)
 
 
-def _folds_again() -> AbstractContextManager[Any]:
-    """What was read before is folded again."""
-    real = Shard.fold
-
-    def again(self: Shard, records: Any) -> None:
-        if records and records[0].offset < self.position:
-            self.position = records[0].offset
-        real(self, records)
-
-    return patch.object(Shard, "fold", again)
-
-
 def _stays_where_it_is() -> AbstractContextManager[Any]:
     """What lies in the wrong partition is taken there."""
     return patch.object(Shard, "_elsewhere", lambda self, record, event: False)
@@ -272,15 +260,14 @@ MUTANTS: dict[str, Mutant] = {
         lambda: patch.object(OwnedShard, "checkpoint", _later_position), 100
     ),
     "position before the rows": Mutant(
-        lambda: patch.object(changelog.Changelog, "write", _position_first), 200
+        lambda: patch.object(changelog.Changelog, "write", _position_first), 40
     ),
-    "fence ignored": Mutant(_no_fence, 200),
+    "fence ignored": Mutant(_no_fence, 100),
     "asides lost at a crash": Mutant(_asides_later, 100),
     "asides lost": Mutant(lambda: patch.object(OwnedShard, "_send", _no_asides), 60),
-    "uncommitted rows read": Mutant(_uncommitted, 200),
-    "results not appended again": Mutant(_drops_results, 200),
-    "gaps believed": Mutant(_believes_gaps, 200),
-    "events folded again": Mutant(_folds_again, 100),
+    "uncommitted rows read": Mutant(_uncommitted, 150),
+    "results not appended again": Mutant(_drops_results, 100),
+    "gaps believed": Mutant(_believes_gaps, 100),
     "misplaced requests taken": Mutant(_stays_where_it_is, 40),
 }
 

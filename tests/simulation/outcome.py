@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Outcome:
 
 def ordered(module: str) -> None:
     """Begin this program again if the order of a set of names is not the same each time."""
+    # Of what is thrown away with a dead process.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
@@ -56,10 +59,11 @@ def _outcome_of(plan: Plan, directory: Path | None) -> Outcome:
     try:
         story = world.run()
     except Livelock as error:
-        broken = [Broken("nothing runs without an end", str(error))]
+        broken = [Broken("nothing_runs_without_an_end", str(error))]
         return Outcome(plan, broken, time.perf_counter() - began, world=world)
-    broken = [Broken("nothing fails by itself", each) for each in world.failures]
-    broken += judge(story)
+    broken = judge(story)
+    broken += [Broken("nothing_fails_by_itself", each) for each in world.failures]
+    broken += [Broken("all_is_done_at_the_end", each) for each in world.undone]
     return Outcome(
         plan,
         broken,
