@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -14,11 +13,10 @@ from streamwf import State, events
 from streamwf.embedded import MemoryLog
 from streamwf.errors import UnreadableRecord
 from streamwf.events import Event, decode_event
-from streamwf.ports import Change
 from streamwf.record import INNER, Call, Child, DueHook, Failure, Record, Target, Timer, Trace
 from streamwf.tables import timers
 from streamwf.tables.changelog import MARKER_KEY, Recovery
-from streamwf.tables.runs import AsOf
+from streamwf.tables.runs import Memory, RunsTable
 from streamwf.testing import SteppedClock
 from tests.golden import write
 from tests.golden.flows import a_golden_shop, an_engine
@@ -39,37 +37,27 @@ from tests.proof.shop import Order, Recorder, Status
 
 ALL = [(folder, name) for folder in generations() for name in names(folder)]
 
+Rows = dict[str, Record]
+
 golden = pytest.mark.parametrize(
     ("folder", "name"), ALL, ids=[f"{folder.name}-{name}" for folder, name in ALL]
 )
 
 
-class Rows(dict[str, Record]):
-    """As much of a runs table as a recovery needs."""
-
-    as_of: AsOf | None = None
-
-    def mend(self) -> None: ...
-
-    def write(self, changes: list[Change], rows: object, as_of: AsOf) -> None:
-        for change in changes:
-            if change.after is None:
-                self.pop(change.key, None)
-            else:
-                self[change.key] = change.after
-        self.as_of = as_of
+def recovered(place: Path, history: History, until: int | None = None) -> tuple[Rows, int]:
+    """The rows, and the position that they are as of. place: where a table has room."""
+    table = RunsTable(place / f"until-{until}", Memory())
+    try:
+        recovery = Recovery(table)
+        recovery.apply(history.changelog[:until])
+        recovery.finish()
+        assert table.position is not None
+        return dict(table.scan("")), table.position
+    finally:
+        table.close()
 
 
-def recovered(history: History, until: int | None = None) -> Rows:
-    rows: Any = Rows()
-    recovery = Recovery(rows)
-    recovery.apply(history.changelog[:until])
-    recovery.finish()
-    found: Rows = rows
-    return found
-
-
-def folded(name: str, history: History, until: int | None = None) -> dict[str, Record]:
+def folded(name: str, history: History, until: int | None = None) -> Rows:
     return dict(fold(a_golden_shop(name, Recorder(now)), history.log[:until]))
 
 
@@ -108,35 +96,38 @@ def test_every_event_is_read(folder: Path, name: str) -> None:
 
 
 @golden
-def test_the_log_folds_to_the_tables_that_it_had(folder: Path, name: str) -> None:
+def test_the_log_folds_to_the_tables_that_it_had(folder: Path, name: str, tmp_path: Path) -> None:
     history = read(folder, name)
-    assert folded(name, history) == recovered(history)
+    rows, position = recovered(tmp_path, history)
+    assert position == len(history.log)
+    assert folded(name, history) == rows
 
 
 @golden
-def test_each_checkpoint_is_what_the_log_had_come_to(folder: Path, name: str) -> None:
+def test_each_checkpoint_is_what_the_log_had_come_to(
+    folder: Path, name: str, tmp_path: Path
+) -> None:
     history = read(folder, name)
     ends = [r.offset + 1 for r in history.changelog if r.key == MARKER_KEY]
     assert len(ends) > 5
     for end in ends[:: len(ends) // 5]:
-        rows = recovered(history, end)
-        assert rows.as_of is not None
-        assert folded(name, history, rows.as_of.position) == rows
+        rows, position = recovered(tmp_path, history, end)
+        assert folded(name, history, position) == rows
 
 
 @golden
-def test_both_tellings_of_the_log_agree(folder: Path, name: str) -> None:
+def test_both_tellings_of_the_log_agree(folder: Path, name: str, tmp_path: Path) -> None:
     history = read(folder, name)
-    model, rows = Model(name, 0, {}).read(history.log), recovered(history)
+    model, (rows, _) = Model(name, 0, {}).read(history.log), recovered(tmp_path, history)
     assert model.rows.keys() == rows.keys()
     assert [b for key, row in rows.items() for b in compared(key, row, model.rows[key])] == []
 
 
 @golden
-def test_the_timer_table_is_that_of_the_rows(folder: Path, name: str) -> None:
+def test_the_timer_table_is_that_of_the_rows(folder: Path, name: str, tmp_path: Path) -> None:
     history = read(folder, name)
     due = {timers.read(key) for key in history.timers}
-    rows = recovered(history)
+    rows, _ = recovered(tmp_path, history)
     assert due == {timers.read(k) for key, row in rows.items() for k in timers.keys(key, row)}
 
 
