@@ -88,7 +88,10 @@ class Producer:
             self._epoch = await self._ask("fence", lambda: self._cluster.broker.fence(name))
 
     async def stop(self) -> None:
-        await asyncio.gather(*self._last.values(), return_exceptions=True)
+        # Who gives up waiting for it does not undo what is under way.
+        under_way = [sending for sending in self._last.values() if not sending.done()]
+        if under_way:
+            await asyncio.wait(under_way)
 
     async def partitions_for(self, topic: str) -> set[int]:
         return set(range(await self._ask("metadata", lambda: self._cluster.broker.count(topic))))
