@@ -265,7 +265,8 @@ class Consumer:
     ) -> dict[TopicPartition, list[Written]]:
         cluster, found = self._cluster, {}
         limit = min(most, 1 + int(cluster.chance.random() * cluster.bite))
-        for at in wanted:
+        # What is assigned may be other by now.
+        for at in (each for each in wanted if each in self._positions):
             broker = cluster.broker
             position = self._moved(at, self._positions[at])
             records, position = broker.read(at, position, limit, committed=self._committed)
