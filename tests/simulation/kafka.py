@@ -218,11 +218,12 @@ class Consumer:
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int, max_records: int | None = None
     ) -> dict[TopicPartition, list[Written]]:
-        wanted = sorted(partitions or self._positions)
         network, loop = self._cluster.network, asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000
         await network.pause()
         while True:
+            # What is followed may be other partitions by now.
+            wanted = sorted(at for at in partitions or self._positions if at in self._positions)
             if not network.is_away(self._process):
                 found = self._read(wanted, max_records or 500)
                 if found:
