@@ -45,8 +45,8 @@ class Group:
     # ---- what members ask
 
     def join(self, name: str) -> SimFuture:
-        """The assignment, once all are there."""
-        joined: SimFuture = self._loop.create_future()
+        """The assignment, once all are there. Who has asked before may be answered to that."""
+        joined = self._joining.get(name) or self._loop.create_future()
         self._heard[name] = self._loop.now
         self._joining[name] = joined
         self.begin()
