@@ -35,11 +35,18 @@ def run_worker(
     Raises StreamwfError for what a person has to mend: no broker, a topic with other partitions,
     a data directory in use, live runs in a status that is gone.
     """
-    # What has been imported stays for good, and events live for too short a time to be looked at
-    # every 700 of them: a tenth of the time and the longest pauses went into that.
+    tune()
+    uvloop.run(serve_worker(workflows, settings, logger, authenticator))
+
+
+def tune() -> None:
+    """Tell the garbage collector of a process that is nothing but a worker what to leave alone.
+
+    What has been imported stays for good, and events live for too short a time to be looked at
+    every 700 of them: a tenth of the time and the longest pauses went into that.
+    """
     gc.freeze()
     gc.set_threshold(YOUNG)
-    uvloop.run(serve_worker(workflows, settings, logger, authenticator))
 
 
 async def serve_worker(

@@ -58,8 +58,8 @@ def trigger_record(number: int) -> tuple[bytes, bytes]:
     return event.subject.encode(), encode_event(event)
 
 
-async def raw_rate(settings: Settings, hops: int) -> float:
-    """Hops per second of the raw loop."""
+async def fill_raw(settings: Settings, hops: int) -> None:
+    """Make the raw loop's topics, and put into the first what it is to read."""
     client = await admin(settings)
     for topic in ("raw-source", "raw-sink"):
         await create(client, NewTopic(topic, PARTITIONS, 1))
@@ -70,11 +70,16 @@ async def raw_rate(settings: Settings, hops: int) -> float:
         numbers = range(partition, hops, PARTITIONS)
         await append_batch(to, "raw-source", partition, map(trigger_record, numbers))
     await to.stop()
+
+
+async def raw_rate(settings: Settings, hops: int) -> float:
+    """Hops per second of the raw loop."""
+    await fill_raw(settings, hops)
     loop = [sys.executable, str(HERE / "raw_loop.py"), settings.brokers]
     loop += ["raw-source", "raw-sink", uuid.uuid4().hex, str(hops)]
     process = await asyncio.create_subprocess_exec(*loop, stdout=subprocess.PIPE)
     printed, _ = await process.communicate()
-    return hops / float(printed)
+    return hops / float(printed.split()[0])
 
 
 class Worker:
