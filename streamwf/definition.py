@@ -97,6 +97,7 @@ class Workflow(
     #: All that was declared, even where something else has taken its place: that is a mistake.
     handlers: list[Handler[ObjectT, StatusT]] = field(default_factory=list, init=False, repr=False)
     noted: list[str] = field(default_factory=list, init=False, repr=False)
+    _found_start: tuple[int, str] = field(default=(-1, ""), init=False, repr=False, compare=False)
 
     # ---- declaring
 
@@ -370,7 +371,15 @@ class Workflow(
 
     @property
     def start_name(self) -> str:
-        return self.start.name if self.start is not None else self.graph.starts[0]
+        if self.start is not None:
+            return self.start.name
+        # Asked for every event of a run that was triggered without a status, and the graph is made
+        # anew each time: it is known until something more is declared.
+        declared, name = self._found_start
+        if declared != len(self.handlers):
+            name = self.graph.starts[0]
+            self._found_start = len(self.handlers), name
+        return name
 
     @cached_property
     def objects(self) -> Objects[ObjectT]:
