@@ -19,6 +19,9 @@ class Kind(StrEnum):
     DELETE = "delete"
     FORGET = "forget"
 
+    # As that of State.
+    __hash__ = str.__hash__
+
 
 class Entry(NamedTuple):
     """Something to do at a time. name: the timer's, the callback's id, the hook's; else empty."""

@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -58,7 +59,8 @@ MAX_ID = 500
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+# No cycle can lead through one, and there are too many of them for the collector to look at.
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One record of a workflow's log.
 
     subject: the foreign id; also the record's key, so that one partition holds one foreign id.
@@ -206,6 +208,7 @@ def derived_id(*parts: str | int) -> str:
     return str(uuid.uuid5(_IDS, "\x1f".join(map(str, parts))))
 
 
+@lru_cache(1_000)
 def source_of(workflow: str) -> str:
     """The CloudEvents source of a workflow's events."""
     return f"/workflows/{workflow}"
@@ -236,8 +239,9 @@ def decode_event(
         event = _decode_full(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         event = _complete(value, cause, workflow, partition, offset, timestamp_ms)
-    if event.source != source_of(workflow):
-        raise UnreadableRecord(why=f"its source {event.source!r} is not {source_of(workflow)!r}")
+    source = source_of(workflow)
+    if event.source != source:
+        raise UnreadableRecord(why=f"its source {event.source!r} is not {source!r}")
     if event.type in RESULTS:
         return event
     if event.type not in REQUESTS:
@@ -425,6 +429,8 @@ def _counts(timer: Timer) -> str:
 
 def unpack_timers(text: str) -> tuple[Timer, ...]:
     """Raises UnreadableRecord if `text` is not what `pack_timers` makes."""
+    if not text:
+        return ()
     timers = []
     for part in text.split():
         name, _, due = part.partition("=")

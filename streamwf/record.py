@@ -17,6 +17,9 @@ class State(StrEnum):
     DATA_DELETION_REQUESTED = "DATA_DELETION_REQUESTED"
     DATA_DELETED = "DATA_DELETED"
 
+    # An enum's own is a function of Python's; these are keys of what is looked at for every event.
+    __hash__ = str.__hash__
+
 
 #: The kinds of inner runs, which the engine itself has in a workflow's log: schedules, connectors,
 #: and the callbacks that came before whom they are for.
@@ -133,7 +136,8 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     run_id: str
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+# As for events: no cycle can lead through one.
+class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A run as its events have left it.
 
     kind: what it is a run of: empty for the workflow itself; else one of `INNER`.

@@ -18,6 +18,9 @@ class Verdict(StrEnum):
     FULL = "full"
     HANDED_ON = "handed_on"
 
+    # As that of State.
+    __hash__ = str.__hash__
+
 
 #: What an event may make of a record: another, none any more, or nothing that it could.
 Changed = Record | Verdict | None
