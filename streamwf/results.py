@@ -207,10 +207,10 @@ class Results(Generic[ObjectT, StatusT]):
         call: str = "",
         **also: Any,
     ) -> Event:
-        name, workflow = status.name, self.workflow
+        name, workflow, now = status.name, self.workflow, self.clock.now()
         fields: dict[str, Any] = also
         if name in self._plain:
-            fields["dueat"] = self.clock.now()
+            fields["dueat"] = now
         elif workflow.terminal(name):
             fields["state"] = _COMPLETED
         else:
@@ -224,7 +224,7 @@ class Results(Generic[ObjectT, StatusT]):
             source=self._source,
             type=events.MOVED,
             subject=record.foreign_id,
-            time=self.clock.now(),
+            time=now,
             runid=record.run_id,
             version=record.version,
             definition=self._definition,
