@@ -13,6 +13,7 @@ Each ends with a reference to the run, wherever its row lies.
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 from .ports import Terms
@@ -30,6 +31,7 @@ END = b"\xff"
 INSTANT = 8
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_BEFORE_1970 = 1 << 62
 _NUL = SEPARATOR.encode()
 
 
@@ -50,13 +52,22 @@ class NoTerms:
         return ()
 
 
+#: Whole numbers as bytes that order alike, for a third of what `int.to_bytes` takes.
+pack = Struct(">Q").pack
+
+
+def microseconds(at: datetime) -> int:
+    """Since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
 def instant_key(at: datetime) -> bytes:
     """An instant to the microsecond, as bytes that order alike."""
-    return ((at - _EPOCH) // _MICROSECOND + (1 << 62)).to_bytes(INSTANT, "big")
+    return pack((at - _EPOCH) // _MICROSECOND + _BEFORE_1970)
 
 
 def read_instant(key: bytes) -> datetime:
-    return _EPOCH + (int.from_bytes(key, "big") - (1 << 62)) * _MICROSECOND
+    return _EPOCH + (int.from_bytes(key, "big") - _BEFORE_1970) * _MICROSECOND
 
 
 def ref_of(foreign_id: str, run_id: str) -> bytes:

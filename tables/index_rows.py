@@ -20,8 +20,11 @@ def changed(
     for key, before, after in changes:
         if before is not None and after is not None:
             had, has = moved_rows(before, after, terms)
-            gone.update(row for row, _ in had)
-            there.update(has)
+            # Mostly it is one of each: loops cost least.
+            for index_key, _ in had:
+                gone.add(index_key)
+            for index_key, value in has:
+                there[index_key] = value
         elif before is not None:
             gone.update(row for row, _ in index_rows(before, terms))
         elif after is not None:
@@ -37,4 +40,6 @@ def changed(
             row = None if archived in known else get(archived)
             if row is not None:
                 gone.difference_update(key for key, _ in index_rows(row, terms))
+    if gone.isdisjoint(there):
+        return there, gone
     return {key: there[key] for key in there.keys() - gone}, gone - there.keys()

@@ -9,7 +9,7 @@ so that the store never holds what the changelog does not.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import dropwhile, islice, takewhile
@@ -283,24 +283,26 @@ class RunsTable:
         row: bytes | None,
     ) -> None:
         key, before, after = _ROW + change.key.encode(), change.before, change.after
-        was = set(timers.keys(change.key, before)) if before is not None else set()
+        was: Collection[bytes] = ()
         if before is not None:
+            was = timers.keys(change.key, before)
             tally.add(before, -1)
+        waits: Collection[bytes] = ()
         if after is None or row is None:
             batch.delete(key)
         else:
+            waits = timers.keys(change.key, after)
             tally.add(after, 1)
             batch.put(key, row)
             if before is None or before.run_id != after.run_id:
                 head = row_key(after.kind, after.foreign_id)
                 batch.put(_RUN_ID + after.run_id.encode(), head.encode())
-            for timer in timers.keys(change.key, after):
-                if timer in was:
-                    was.discard(timer)
-                else:
-                    batch.put(timer, b"")
+        for timer in waits:
+            if timer not in was:
+                batch.put(timer, b"")
         for timer in was:
-            batch.delete(timer)
+            if timer not in waits:
+                batch.delete(timer)
 
     # ---- reading
 

@@ -4,10 +4,11 @@ It is derived from the runs table, lies in the same store and is written in the 
 is read by windows of due time, so that a scan costs what is due and never what waits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from streamwf.agenda import entries
+from streamwf.indexing import microseconds, pack
 from streamwf.record import Record
 
 PREFIX = b"d"
@@ -18,7 +19,8 @@ _INSTANT = slice(len(PREFIX), len(PREFIX) + 8)
 
 def instant_key(due_at: datetime) -> bytes:
     """Where entries that are due at an instant begin. Whole microseconds, big endian."""
-    return PREFIX + max((due_at - _EPOCH) // _MICROSECOND, 0).to_bytes(8, "big")
+    since = microseconds(due_at)
+    return PREFIX + pack(since if since > 0 else 0)
 
 
 def key(due_at: datetime, row: str) -> bytes:
@@ -26,12 +28,15 @@ def key(due_at: datetime, row: str) -> bytes:
     return instant_key(due_at) + row.encode()
 
 
-def keys(row: str, record: Record) -> Iterable[bytes]:
+def keys(row: str, record: Record) -> Collection[bytes]:
     """The keys of a run's agenda. row: the key of its row."""
     waiting = entries(record)
     if not waiting:
         return ()
     encoded = row.encode()
+    if len(waiting) == 1:
+        # Of most runs it is the step alone.
+        return (instant_key(waiting[0].due_at) + encoded,)
     return {instant_key(entry.due_at) + encoded for entry in waiting}
 
 
