@@ -6,6 +6,7 @@ the host.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -42,6 +43,10 @@ BATCH = 500
 
 #: Seconds between two looks at what has come due, and at the next window of the agenda.
 TICK = 0.01
+
+#: Ticks between two checkpoints: rows that change several times meanwhile are written once, and
+#: writing a row to the table costs as much as all of its folding.
+CHECKPOINT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class EmbeddedHost:
 
     async def _drive(self, name: str) -> None:
         """Append what the shard hands out, and fold what the log has."""
-        log, shard, table = self.logs[name], self._shards[name], self._tables[name]
+        log, shard = self.logs[name], self._shards[name]
         while True:
             await log.grown.wait()
             log.grown.clear()
@@ -206,10 +211,6 @@ class EmbeddedHost:
             shard.fold(log.records[shard.position : shard.position + BATCH])
             await self._take_asides(log, shard)
             log.told = shard.position
-            checkpoint = shard.checkpoint()
-            if checkpoint is not None:
-                table.write(checkpoint)
-                shard.committed(checkpoint)
             if shard.position < len(log.records):
                 log.grown.set()
             await asyncio.sleep(0)
@@ -230,9 +231,18 @@ class EmbeddedHost:
         await self.vaults.sent(name, asides)
 
     async def _tick(self) -> None:
-        while True:
+        for ticks in itertools.count():
             self.run_due()
+            if ticks % CHECKPOINT == 0:
+                self._checkpoint()
             await asyncio.sleep(TICK)
+
+    def _checkpoint(self) -> None:
+        for name, shard in self._shards.items():
+            checkpoint = shard.checkpoint()
+            if checkpoint is not None:
+                self._tables[name].write(checkpoint)
+                shard.committed(checkpoint)
 
     def run_due(self) -> None:
         """Dispatch what has come due."""
