@@ -5,6 +5,7 @@ log into them, appends what they hand out, and makes checkpoints durable.
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -57,6 +58,12 @@ REOPEN = 1.0
 
 #: Shards that are opened at a time.
 OPENINGS = 4
+
+#: The turns of a shard's checkpoints that one counts for while the shard is busy, and between how
+#: many changed rows it is. A row costs more to write than to fold, and what changes several times
+#: meanwhile is written once; more than so many would hold up all else for too long.
+BUSY_TURNS = 4
+BUSY = range(500, 4_000)
 
 #: Seconds that what is to be written gets at a stop, for a broker that may not answer any more.
 LAST_WRITES = 5.0
@@ -365,9 +372,14 @@ class KafkaHost:
 
     async def _checkpoint_loop(self) -> None:
         interval = self.settings.checkpoint_interval.total_seconds()
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(interval)
-            await asyncio.gather(*(self._checkpoint(owned) for owned in self._owned.values()))
+            due = [
+                owned
+                for owned in self._owned.values()
+                if owned.shard and has_turn(owned.shard.changed, owned.partition, turn)
+            ]
+            await asyncio.gather(*map(self._checkpoint, due))
 
     async def _checkpoint(self, owned: OwnedShard) -> None:
         try:
@@ -522,3 +534,8 @@ class KafkaHost:
             (shard.workflow.name, shard.partition) for shard in self._open_shards() if shard.live
         }
         return self._wanted - live
+
+
+def has_turn(changed: int, partition: int, turn: int) -> bool:
+    """Whether a shard has a checkpoint in this turn. changed: how many of its rows have."""
+    return changed not in BUSY or (turn + partition) % BUSY_TURNS == 0

@@ -63,6 +63,15 @@ from .waiting import Waiting
 MAX_QUEUED = 20_000
 
 
+#: Results that are on their way back from the log before no more jobs are started. So what is under
+#: way is moved on before more is begun: runs are soon done, little waits in the log, and a row that
+#: changes several times within a checkpoint is written once.
+MAX_UNFOLDED = 500
+
+#: Ticks in which nothing was folded until no more results are waited for.
+STILL = 50
+
+
 class Append(NamedTuple):
     """A record to be appended to the shard's own partition of the log, and its traceparent."""
 
@@ -171,6 +180,11 @@ class Shard:
         self._under_way = False
         self._begun_at = 0.0
         self._appends: list[Append] = []
+        self._asked = may_start
+        # How many results were handed out and not folded yet, and whether jobs wait for that.
+        self._unfolded = 0
+        self._full = False
+        self._position_before, self._still_for = self.position, 0
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.rows.get)
         self._paces = paces or Paces(clock)
@@ -182,7 +196,7 @@ class Shard:
             ),
             self._result,
             self._recheck,
-            may_start,
+            self._may_start,
             shard=partition,
             lookup=self.lookup,
             paces=self._paces,
@@ -211,6 +225,9 @@ class Shard:
         self._tell(begin)
         if not self.live:
             self.maybe_live()
+        if self._full and self._unfolded < MAX_UNFOLDED:
+            self._full = False
+            self.dispatcher.go_on()
 
     def _measure(self, records: Sequence[LogRecord], now: datetime) -> None:
         self.folded_to = records[-1].timestamp
@@ -246,7 +263,10 @@ class Shard:
                 timestamp_ms=record.timestamp,
                 limit=self._limits.max_record_bytes,
             )
-            if event.type in REQUESTS and self._elsewhere(record, event):
+            if event.type not in REQUESTS:
+                # Others may have appended some, too.
+                self._unfolded -= self._unfolded > 0
+            elif self._elsewhere(record, event):
                 self.measures.passed_over[FORWARDED] += 1
                 return
             event, key, known = self._addressed(event)
@@ -501,14 +521,29 @@ class Shard:
     def tick(self, now: datetime) -> None:
         """Run what has come due."""
         if self.live:
+            self._look_whether_anything_comes_back()
             for record, kind, name in self._timetable.due(now):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()
+
+    def _look_whether_anything_comes_back(self) -> None:
+        """What the log has lost must not be waited for."""
+        self._still_for = self._still_for + 1 if self.position == self._position_before else 0
+        self._position_before = self.position
+        if self._still_for == STILL:
+            self._unfolded = len(self._appends)
 
     def scan_agenda(self, now: datetime) -> None:
         """Read what comes due in the next window from the table."""
         if self.live and not self.busy:
             self._timetable.scan(now)
+
+    def _may_start(self) -> bool:
+        # A busy shard does not read, and would wait for ever for what it is to read.
+        if self._unfolded >= MAX_UNFOLDED and not self.busy:
+            self._full = True
+            return False
+        return self._asked is None or self._asked()
 
     def _recheck(self, record: Record) -> None:
         found = self.rows.lookup(record.run_id)
@@ -519,6 +554,7 @@ class Shard:
         if self.open:
             key, value = record.foreign_id.encode(), self._encoded(event)
             self._appends.append(Append(key, value, event.traceparent))
+            self._unfolded += 1
             self._wake()
 
     def _encoded(self, event: Event) -> bytes:
