@@ -74,11 +74,12 @@ class Executor(Generic[ObjectT, StatusT]):
             Kind.FORGET: self._forget,
         }
 
-    async def run_job(self, record: Record, kind: Kind, name: str) -> Event:
+    def run_job(self, record: Record, kind: Kind, name: str) -> Awaitable[Event]:
         """Do what is due of a run, and say what became. name: as in the agenda's entry."""
+        # Not a coroutine around another: there would be two for each job.
         if record.kind and (kind is Kind.STEP or kind is Kind.CALL):
-            return await self._inner[record.kind](record, kind)
-        return await self._jobs[kind](record, name)
+            return self._inner[record.kind](record, kind)
+        return self._jobs[kind](record, name)
 
     # ---- the run as users' functions see it
 
