@@ -182,7 +182,7 @@ class Shard:
         self._appends: list[Append] = []
         self._asked = may_start
         # How many results were handed out and not folded yet, and whether jobs wait for that.
-        self._unfolded = 0
+        self._unfolded, self._most = 0, MAX_UNFOLDED
         self._full = False
         self._position_before, self._still_for = self.position, 0
         self._asides: list[Aside] = []
@@ -225,6 +225,7 @@ class Shard:
         self._tell(begin)
         if not self.live:
             self.maybe_live()
+        self._most = MAX_UNFOLDED
         if self._full and self._unfolded < MAX_UNFOLDED:
             self._full = False
             self.dispatcher.go_on()
@@ -540,9 +541,12 @@ class Shard:
 
     def _may_start(self) -> bool:
         # A busy shard does not read, and would wait for ever for what it is to read.
-        if self._unfolded >= MAX_UNFOLDED and not self.busy:
-            self._full = True
-            return False
+        if self._unfolded >= self._most:
+            if not self.busy:
+                self._full = True
+                return False
+            # Not asked again for each job: that looks through all lanes.
+            self._most = self._unfolded + MAX_UNFOLDED
         return self._asked is None or self._asked()
 
     def _recheck(self, record: Record) -> None:

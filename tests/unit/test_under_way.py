@@ -106,4 +106,4 @@ async def test_a_shard_that_does_not_read_awaits_nothing(
     async with living(workflow) as live:
         await begun(live)
         assert not live.shard.busy
-        assert len(ran) == RUNS - 100
+        assert len(ran) >= RUNS - 100
