@@ -38,6 +38,8 @@ SKIP_REQUESTED = os.environ.get("STREAMWF_SKIP_KAFKA") == "1"
 OWN_BROKERS = ("own_kafka", "secure_kafka", "guarded_kafka")
 KAFKA_TESTS = Path(__file__).parent / "kafka"
 GRACE_SECONDS = 60
+#: Folders of former runs are deleted at the end, which may be many.
+END_SECONDS = 300
 
 
 @dataclass
@@ -172,7 +174,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # A thread that was left behind keeps a process from ending.
-    _end_after(session.config, GRACE_SECONDS)
+    _end_after(session.config, END_SECONDS)
 
 
 def _timeout_of(item: pytest.Item) -> float:

@@ -42,6 +42,9 @@ from streamwf.settings import KafkaSecurity
 #: Seconds until a broker that does not answer counts as unreachable.
 PATIENCE = 10.0
 
+#: Seconds until one that has hung up is asked again.
+AGAIN = 0.5
+
 #: What the rights of a user may lack: what it is that can't be used, and what has to be granted.
 _RIGHTS: dict[type[KafkaError], tuple[str, str]] = {
     TopicAuthorizationFailedError: ("topic", "Read, Write and Describe"),
@@ -106,7 +109,7 @@ async def _first(
     for address in addresses:
         try:
             async with asyncio.timeout(PATIENCE):
-                return address, await _ask(address, given)
+                return address, await _answer(address, given)
         except (KafkaError, OSError, UnicodeError) as error:
             failures.append(_failure(address, error, security))
     # One that has answered tells more than those that have not.
@@ -115,6 +118,17 @@ async def _first(
             raise failure
     causes = "; ".join(str(failure.cause) for failure in failures)
     raise BrokerUnreachable(brokers=brokers, cause=causes)
+
+
+async def _answer(address: Address, given: dict[str, Any]) -> list[Address]:
+    try:
+        return await _ask(address, given)
+    except (KafkaError, OSError) as error:
+        if not _hung_up(error):
+            raise
+    # A broker that is being stopped hangs up as one that does not understand.
+    await asyncio.sleep(AGAIN)
+    return await _ask(address, given)
 
 
 async def _ask(address: Address, given: dict[str, Any]) -> list[Address]:
