@@ -5,12 +5,8 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, NoReturn
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-
-from streamwf.adapters.kafka.append import producer
+from streamwf.adapters.kafka.append import LazyProducer
 from streamwf.adapters.kafka.letters import append_events
-from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.topics import Topics, partitions_of
 from streamwf.adapters.kafka.triggers import vault_of
 from streamwf.callback_views import CallbackRequest, CallbackView
@@ -42,11 +38,12 @@ class KafkaGateway:
         self._workflows = {workflow.name: workflow for workflow in workflows}
         self._settings = settings
         self._logs: dict[str, _Log] = {}
-        self._producer: AIOKafkaProducer | None = None
+        self._producer = LazyProducer(settings)
         self._open = AsyncExitStack()
         self._turn = asyncio.Lock()
 
     async def close(self) -> None:
+        await self._producer.stop()
         await self._open.aclose()
 
     async def trigger(self, name: str, trigger: Trigger, wait: bool) -> str:
@@ -74,14 +71,12 @@ class KafkaGateway:
 
     async def _append(self, name: str, event: Event) -> None:
         """Raises BrokerUnreachable, WorkflowNotFound, TopicNotFound and TooLargeForTopic."""
-        try:
+        async with self._producer.working() as to:
             async with self._turn:
-                log, to = await self._log(name), await self._connected()
+                log = await self._log(name)
             if log.vault is not None:
                 event = await log.vault.sealed(event)
             await append_events(to, log.topic, log.partitions, [event])
-        except KafkaError as error:
-            raise unreachable(self._settings.brokers, error) from error
 
     async def _log(self, name: str) -> _Log:
         if name not in self._logs:
@@ -93,11 +88,3 @@ class KafkaGateway:
                 raise TopicNotFound(topic=topics.keys, brokers=self._settings.brokers)
             self._logs[name] = _Log(topics.events, partitions, vault)
         return self._logs[name]
-
-    async def _connected(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            to = producer(self._settings)
-            self._open.push_async_callback(to.stop)
-            await to.start()
-            self._producer = to
-        return self._producer
