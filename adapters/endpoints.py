@@ -7,8 +7,7 @@ from pathlib import Path
 from aiohttp import hdrs
 from pydantic import SecretStr
 
-from streamwf.adapters.certificates import Names, client_context
-from streamwf.errors import InvalidSettings
+from streamwf.adapters.certificates import Names, client_context, mistaken, read_secret
 
 _NAMES = Names.beginning("")
 
@@ -40,20 +39,13 @@ class Endpoint:
         if token is None:
             return {}
         if not token.isascii() or not token.isprintable() or " " in token:
-            raise InvalidSettings(mistakes="- token: it has characters that no token has")
+            raise mistaken("token", "it has characters that no token has")
         return {hdrs.AUTHORIZATION: f"Bearer {token}"}
 
     def _token(self) -> str | None:
         if self.token is not None:
             return self.token.get_secret_value()
-        if self.token_file is None:
-            return None
-        try:
-            return self.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            mistake = f"- token_file: {self.token_file} can't be read: {why}"
-            raise InvalidSettings(mistakes=mistake) from None
+        return None if self.token_file is None else read_secret("token_file", self.token_file)
 
     def tls(self) -> ssl.SSLContext | bool:
         """What the worker's certificate is checked with. Raises InvalidSettings."""
