@@ -51,6 +51,9 @@ TICK = 0.02
 #: Seconds until a store that could not be reached is asked again.
 AGAIN = 1.0
 
+#: Shards that are opened at a time: roles have to be renewed meanwhile.
+OPENINGS = 4
+
 #: Seconds that what is to be written gets at a stop, for a store that may not answer any more.
 LAST_WRITES = 5.0
 
@@ -120,6 +123,7 @@ class StoredHost:
         self._measures = {name: Measures() for name in self.workflows}
         self.broadcast = Broadcast()
         self._owned: dict[ShardId, StoredShard] = {}
+        self._openings = asyncio.Semaphore(OPENINGS)
         self._followings = {name: Following(log, name, self._failed) for name in self.workflows}
         self._senders: dict[str, EventSender] = {}
         self.letters = log.letters
@@ -183,7 +187,12 @@ class StoredHost:
                 await asyncio.sleep(AGAIN)
 
     async def _run_shard(self, wanted: ShardId, hold: Hold) -> None:
-        owned = await self._open(wanted, hold)
+        async with self._openings:
+            # A shard that others have by now is not opened in vain, which would keep those waiting
+            # that are still to be had, until they are lost as well.
+            if not hold.held:
+                return
+            owned = await self._open(wanted, hold)
         self._owned[wanted] = owned
         try:
             owned.shard.maybe_live()

@@ -1,7 +1,9 @@
 """The durable host on stores in memory, which come into positions that real ones seldom do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -11,10 +13,10 @@ from streamwf.adapters.tracing import OpenTelemetry
 from streamwf.errors import LogShorterThanTables, RowsLost, StreamwfError
 from streamwf.execute import SystemClock
 from streamwf.operations import Operations
-from streamwf.ports import Checkpoint, ShardId
+from streamwf.ports import Checkpoint, Hold, RoleScheduler, ShardId
 from streamwf.record import State
 from streamwf.settings import Settings
-from streamwf.stored import StoredHost, Stores
+from streamwf.stored import OPENINGS, StoredHost, Stores
 from streamwf.stored_log import StreamLog
 from streamwf.tables.keys import MemoryKeys
 from streamwf.tables.stores import MemoryStore
@@ -46,11 +48,17 @@ class Forgetful(MemoryStore):
 
 
 @asynccontextmanager
-async def host_on(store: MemoryStore, failures: list[StreamwfError]) -> AsyncIterator[StoredHost]:
-    log = StreamLog(MemoryStreamer(), MemoryKeys(), 1)
+async def host_on(
+    store: MemoryStore,
+    failures: list[StreamwfError],
+    *,
+    shards: int = 1,
+    roles: RoleScheduler | None = None,
+) -> AsyncIterator[StoredHost]:
+    log = StreamLog(MemoryStreamer(), MemoryKeys(), shards)
     host = StoredHost(
         orders,
-        stores=Stores(log, store, MemoryRoleScheduler()),
+        stores=Stores(log, store, roles or MemoryRoleScheduler()),
         settings=Settings.model_construct(),
         tracing=OpenTelemetry(SystemClock()),
         failed=failures.append,
@@ -92,3 +100,70 @@ async def test_a_log_that_is_shorter_than_the_rows_is_refused() -> None:
         await until(lambda: bool(failures), "it says so")
         assert not [*host.shards("orders")]
     assert [type(error) for error in failures] == [LogShorterThanTables]
+
+
+class Slow(MemoryStore):
+    """Opens no shard before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.opening = self.most = 0
+        self.opened = list[int]()
+
+    async def open(self, shard: ShardId, token: int | None) -> int | None:
+        self.opening += 1
+        self.most = max(self.most, self.opening)
+        await self.go.wait()
+        self.opening -= 1
+        self.opened.append(shard.number)
+        return await super().open(shard, token)
+
+
+class Lost(MemoryRoleScheduler):
+    """Its roles are held by others as soon as `over` is set."""
+
+    over = False
+
+    @asynccontextmanager
+    async def hold(self, role: str) -> AsyncIterator[Hold]:
+        if self.over:
+            await asyncio.Event().wait()
+        async with super().hold(role) as hold:
+            yield Holding(hold, self)
+
+
+@dataclass
+class Holding:
+    hold: Hold
+    roles: Lost
+
+    @property
+    def token(self) -> int:
+        return self.hold.token
+
+    @property
+    def held(self) -> bool:
+        return not self.roles.over and self.hold.held
+
+    async def lost(self) -> None:
+        await self.hold.lost()
+
+
+async def test_few_shards_are_opened_at_a_time() -> None:
+    store = Slow()
+    async with host_on(store, [], shards=3 * OPENINGS) as host:
+        await until(lambda: store.opening == OPENINGS, "as many as may")
+        store.go.set()
+        await until(lambda: len([*host.shards("orders")]) == 3 * OPENINGS, "all are open")
+    assert store.most == OPENINGS
+
+
+async def test_a_shard_whose_role_was_lost_while_it_waited_is_not_opened() -> None:
+    store, roles = Slow(), Lost()
+    async with host_on(store, [], shards=2 * OPENINGS, roles=roles):
+        await until(lambda: store.opening == OPENINGS, "as many as may")
+        roles.over = True
+        store.go.set()
+        await until(lambda: len(store.opened) == OPENINGS and not store.opening, "those are open")
+    assert len(store.opened) == OPENINGS
