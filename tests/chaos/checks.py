@@ -51,9 +51,10 @@ def _early(story: Story, noted: Sequence[Noted], done: Sequence[Done]) -> Iterat
 
 
 def _ahead(call: Noted, done: Sequence[Done]) -> timedelta:
-    """By how much the worker's clock was ahead at most when it looked at what was due."""
+    """By how much the worker's clock was ahead at most when it looked at what was due: that may have
+    been before it was put back."""
     steps = [
-        timedelta(seconds=each.fault.step)
+        timedelta(seconds=max(each.fault.step, 0))
         for each in done
         if call.executed.worker.startswith(f"worker-{each.fault.worker + 1}-")
         and each.since <= call.began <= (each.until or call.began) + LOOKED
