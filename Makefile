@@ -7,7 +7,7 @@ MINUTES ?= 3
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka test test-quick lint types bench recovery simulate chaos features docs screenshots vendor clean
+.PHONY: help demo demo-kafka test test-quick lint types bench recovery soak simulate chaos features docs screenshots vendor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(READY) ## Measure throughput on a real broker
 
 recovery: $(READY) ## Measure how soon all goes on after a crash, on a real broker
 	$(BIN)/python -m benchmarks.recovery $(ARGS)
+
+soak: $(READY) ## See whether memory, files and latency stay flat for MINUTES=30, on a real broker
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(ARGS)
 
 features: $(READY) ## Run the acceptance suite on every host and write down its results
 	$(BIN)/python -m pytest tests/acceptance --results docs/features.json $(ARGS)
