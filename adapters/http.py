@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -367,7 +368,8 @@ class _Line:
             method,
             self._url(path),
             params=parameters,
-            data=None if body is None else body.model_dump_json().encode(),
+            # As a file: it is sent in parts, and others have their turn.
+            data=None if body is None else BytesIO(body.model_dump_json().encode()),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=POLL + DEADLINE, sock_connect=CONNECT),
             allow_redirects=False,

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Protocol
 
 import aiohttp
@@ -166,7 +167,7 @@ class Forwarder:
             async with self._session.request(
                 question.method,
                 url,
-                data=question.body or None,
+                data=BytesIO(question.body) if question.body else None,
                 headers=question.headers,
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT),
                 allow_redirects=False,
