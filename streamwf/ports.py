@@ -151,9 +151,12 @@ class ShardTable(Protocol):
     def head_of(self, run_id: str) -> str | None:
         """The key under which the run of that id lies while it is the latest of its foreign id."""
 
-    def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
-        """(due time, key of the row) of what is due in [start, end), in order. If there are more
-        than `limit`, it stops after the last one that is due at the same instant."""
+    def due(
+        self, start: datetime, end: datetime, limit: int, past: str = ""
+    ) -> list[tuple[datetime, str]]:
+        """(due time, key of the row) of what is due in [start, end), in order; at most `limit`, as
+        any number may be due at one instant. past: leaves out what is due at `start` of rows with
+        keys up to this one."""
 
     def scan(
         self, start: str, stop: str = LAST_KEY, *, backwards: bool = False

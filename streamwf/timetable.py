@@ -17,8 +17,9 @@ from .record import Record
 #: How far ahead the agenda is read from the table.
 WINDOW = timedelta(seconds=2)
 
-#: How many due entries are read from the table at a time.
-DUE_LIMIT = 20_000
+#: How many due entries are read from the table at a time: any number may be due at one instant, and
+#: all else waits while they are read.
+DUE_LIMIT = 5_000
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
@@ -33,7 +34,8 @@ class Timetable:
     def __init__(self, table: ShardTable, get: Callable[[str], Record | None]) -> None:
         self._table = table
         self._get = get
-        self._horizon = _BEGINNING
+        # Held is what is due up to this instant, and at it of rows with keys up to this one.
+        self._horizon = (_BEGINNING, "")
         self._heap: list[tuple[datetime, int, str, Kind, str]] = []
         self._numbers = itertools.count()
         self._unwritten: list[tuple[datetime, str]] = []
@@ -41,7 +43,7 @@ class Timetable:
 
     def add(self, key: str, entry: Entry) -> None:
         """Note an entry of a run that has just been folded and is due in the future."""
-        if entry.due_at < self._horizon:
+        if (entry.due_at, key) <= self._horizon:
             self._push(key, entry)
         else:
             self._unwritten.append((entry.due_at, key))
@@ -59,10 +61,11 @@ class Timetable:
         """What is due and was not taken out: of what is held, and of what was left in the table
         because the shard has too much to do, or is not live; of that, the first `LATE_LIMIT`."""
         keys = {key for due_at, _, key, _, _ in self._heap if due_at <= now}
-        if self._horizon <= now:
-            far = self._table.due(self._horizon, now + _MICROSECOND, LATE_LIMIT)
+        begin, past = self._horizon
+        if begin <= now:
+            far = self._table.due(begin, now + _MICROSECOND, LATE_LIMIT, past)
             fresh = (*self._writing, *self._unwritten)
-            keys |= {key for due_at, key in (*far, *fresh) if self._horizon <= due_at <= now}
+            keys |= {each[1] for each in (*far, *fresh) if each > self._horizon and each[0] <= now}
         for key in keys:
             record = self._get(key)
             if record is not None:
@@ -76,17 +79,15 @@ class Timetable:
         Twice a window is often enough: reading the table at each look cost an idle host more than
         all else that it did.
         """
-        until = now + WINDOW
-        if self._horizon >= now + WINDOW / 2:
+        begin, past = self._horizon
+        if begin >= now + WINDOW / 2:
             return
-        found = self._table.due(self._horizon, until, DUE_LIMIT)
+        until = (now + WINDOW, "")
+        found = self._table.due(begin, until[0], DUE_LIMIT, past)
         if len(found) >= DUE_LIMIT:
-            until = found[-1][0] + _MICROSECOND
-        found += (
-            (due_at, key)
-            for due_at, key in (*self._writing, *self._unwritten)
-            if self._horizon <= due_at < until
-        )
+            until = found[-1]
+        fresh = (*self._writing, *self._unwritten)
+        found += (each for each in fresh if self._horizon < each <= until)
         for due_at, key in found:
             self._hold(due_at, key)
         self._horizon = until

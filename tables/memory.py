@@ -65,16 +65,13 @@ class MemoryTable:
     def head_of(self, run_id: str) -> str | None:
         return self._heads.get(run_id)
 
-    def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
-        found: list[tuple[datetime, str]] = []
-        for key in self._timers.irange(
-            timers.instant_key(start), timers.instant_key(end), inclusive=(True, False)
-        ):
-            due = timers.read(key)
-            if len(found) >= limit and due[0] != found[-1][0]:
-                break
-            found.append(due)
-        return found
+    def due(
+        self, start: datetime, end: datetime, limit: int, past: str = ""
+    ) -> list[tuple[datetime, str]]:
+        keys = self._timers.irange(
+            timers.key(start, past), timers.instant_key(end), inclusive=(False, False)
+        )
+        return [timers.read(key) for key in islice(keys, limit)]
 
     def scan(
         self, start: str, stop: str = LAST_KEY, *, backwards: bool = False

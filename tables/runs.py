@@ -314,14 +314,12 @@ class RunsTable:
         found = self._db.get(_RUN_ID + run_id.encode())
         return None if found is None else found.decode()
 
-    def due(self, start: datetime, end: datetime, limit: int) -> list[tuple[datetime, str]]:
-        found: list[tuple[datetime, str]] = []
-        for key, _ in self._items(timers.instant_key(start), timers.instant_key(end)):
-            due = timers.read(key)
-            if len(found) >= limit and due[0] != found[-1][0]:
-                break
-            found.append(due)
-        return found
+    def due(
+        self, start: datetime, end: datetime, limit: int, past: str = ""
+    ) -> list[tuple[datetime, str]]:
+        begin = timers.key(start, past)
+        found = self._items(begin, timers.instant_key(end))
+        return [timers.read(key) for key, _ in islice((i for i in found if i[0] > begin), limit)]
 
     def scan(
         self, start: str, stop: str = LAST_KEY, *, backwards: bool = False

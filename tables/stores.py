@@ -4,7 +4,8 @@ Tokens count as long as it lives: nobody else can have the tables meanwhile.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from sys import maxsize
 from typing import Generic, Protocol, TypeVar
 
 from streamwf.errors import Fenced
@@ -15,6 +16,7 @@ from streamwf.tables.memory import MemoryTable
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Table(ShardTable, Protocol):
@@ -96,7 +98,12 @@ class TableStore(Generic[TableT]):
         self._table(shard).delete(due)
 
     async def due(self, shard: ShardId, until: datetime, limit: int) -> Sequence[Due]:
-        return [Due(*each) for each in self._table(shard).due(_FIRST, until, limit)]
+        table = self._table(shard)
+        found = table.due(_FIRST, until, limit)
+        if len(found) == limit:
+            at, key = found[-1]
+            found += table.due(at, at + _MICROSECOND, maxsize, past=key)
+        return [Due(*each) for each in found]
 
     async def next_due(self, shard: ShardId) -> datetime | None:
         first = self._table(shard).due(_FIRST, _LAST, 1)

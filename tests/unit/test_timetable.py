@@ -141,6 +141,25 @@ def test_more_than_is_read_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch
     assert found == [f"o-{n:02}" for n in range(35)]
 
 
+def test_any_number_may_be_due_at_one_instant(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DUE_LIMIT", 10)
+    at = NOW + timedelta(days=1)
+    for n in range(0, 40, 2):
+        rows.fold(run(f"o-{n:02}", due_at=at), NOW)
+    rows.checkpoint()
+    found = [foreign_id for foreign_id, _, _ in rows.due(at)]
+    assert found == [f"o-{n:02}" for n in range(0, 20, 2)]
+    # What comes meanwhile is given out too, before or after the place that was read to.
+    for n in range(1, 40, 2):
+        rows.fold(run(f"o-{n:02}", due_at=at), at - SECOND)
+    assert {row.foreign_id for row, _, _ in rows.timetable.late(at)} == {
+        f"o-{n:02}" for n in range(40) if n % 2 or n >= 20
+    }
+    for _ in range(3):
+        found += [foreign_id for foreign_id, _, _ in rows.due(at)]
+    assert sorted(found) == [f"o-{n:02}" for n in range(40)]
+
+
 _moves = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "c"]),

@@ -408,14 +408,23 @@ def test_two_entries_of_a_run_at_one_instant_are_both_kept_until_the_last_is_gon
     assert due(kept, *EVER) == []
 
 
-@pytest.mark.parametrize(
-    ("limit", "found"), [(1, 2), (2, 2), (3, 5), (4, 5), (5, 5), (6, 6), (7, 6)]
-)
-def test_a_limit_never_parts_what_is_due_at_one_instant(kept: Kept, limit: int, found: int) -> None:
+@pytest.mark.parametrize("limit", range(1, 8))
+def test_a_limit_holds_within_an_instant_too_and_what_is_past_is_left_out(
+    kept: Kept, limit: int
+) -> None:
     moments = [NOW] * 2 + [NOW + MICROSECOND] * 3 + [NOW + SECOND]
-    put(kept, *(run(f"o-{n}", due_at=at) for n, at in enumerate(moments)))
-    expected = [(at, f"o-{n}") for n, at in enumerate(moments)]
-    assert kept.table.due(*EVER, limit) == expected[:found]
+    names = ["a", "ä", "a", "a!", "ä", "注"]
+    runs = [f"{name}{n}" for n, name in enumerate(names)]
+    put(kept, *(run(name, due_at=at) for name, at in zip(runs, moments, strict=True)))
+    expected = [*zip(moments, runs, strict=True)]
+    expected.sort(key=lambda due: (due[0], due[1].encode()))
+    assert kept.table.due(*EVER, limit) == expected[:limit]
+    found: list[tuple[datetime, str]] = []
+    place = (EVER[0], "")
+    while part := kept.table.due(place[0], EVER[1], limit, place[1]):
+        found += part
+        place = part[-1]
+    assert found == expected
 
 
 def test_foreign_ids_that_look_like_parts_of_keys(kept: Kept) -> None:
