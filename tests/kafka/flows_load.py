@@ -23,6 +23,7 @@ class Status(Enum):
 class Order(BaseModel):
     item: str = "quick"
     told: int = 0
+    note: str = ""
 
 
 orders = Workflow("orders", Order, Status)

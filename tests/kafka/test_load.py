@@ -216,6 +216,44 @@ async def test_what_is_too_large_is_refused_by_name_wherever_it_comes_from(
     assert worker.says("shard_closed") == 0
 
 
+@pytest.mark.timeout(240)
+async def test_what_is_as_large_as_can_be_is_kept(cluster: Cluster) -> None:
+    worker = await started(cluster)
+    async with Client.over_http(worker.url) as client:
+        large = Order(item="waiting", note="n" * 990_000)
+        run_id = await client.trigger(orders, "large", large)
+        await client.await_(orders, run_id, Status.WAITING)
+        await client.pause(run_id)
+        for each in "xy":
+            call = {
+                "type": "callback",
+                "subject": "large",
+                "call": "tell",
+                "data": each * 990_000,
+            }
+            await cluster.produce(json.dumps(call).encode(), key=b"large")
+
+        async def one_is_full() -> bool:
+            return await measured(worker, "streamwf_events_skipped_total", 'reason="full"') == 1
+
+        await until(one_is_full, "no room for the second one")
+        # A row of an object and a callback, each as large as a record may be.
+        await cluster.checkpointed()
+        assert (await cluster.verify(orders)).differences == []
+        worker.kill()
+        worker.wipe()
+        worker.start()
+        await until(lambda: worker.says("worker_listens") == 2, "it listens again")
+    async with Client.over_http(worker.url) as client:
+        assert (await client.get(orders, run_id)).object.note == large.note
+        await client.resume(run_id)
+        last = await client.callback(orders, "tell", 0, run_id=run_id)
+        assert last.outcome == "moved"
+        ended = await client.await_(orders, run_id, Status.DONE)
+        assert (ended.object.told, ended.object.note) == (1, large.note)
+    assert worker.says("shard_closed") == 0
+
+
 def by_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streamwf.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
