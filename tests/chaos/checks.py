@@ -51,8 +51,8 @@ def _early(story: Story, noted: Sequence[Noted], done: Sequence[Done]) -> Iterat
 
 
 def _ahead(call: Noted, done: Sequence[Done]) -> timedelta:
-    """By how much the worker's clock was ahead at most when it looked at what was due: that may have
-    been before it was put back."""
+    """By how much the worker's clock was ahead at most when it looked at what was due: that may
+    have been before it was put back."""
     steps = [
         timedelta(seconds=max(each.fault.step, 0))
         for each in done
