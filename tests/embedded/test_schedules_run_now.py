@@ -31,7 +31,7 @@ async def test_it_waits_for_no_other_and_no_other_waits_for_it() -> None:
         await app.advance(HOUR)
         assert (await nightly(app, workflow)).last_slot == at("2030-01-01T01:00")
         runs = [run async for run in app.client.list(workflow, order="created")]
-        assert [run.run_id for run in runs[:2]] == asked
+        assert {run.run_id for run in runs[:2]} == set(asked)
         assert [run.foreign_id for run in runs[2:]] == ["report"]
 
 
