@@ -199,7 +199,7 @@ async def test_what_is_too_large_is_refused_by_name_wherever_it_comes_from(
         for name in ("by-client", "by-http", "by-cli", "by-producer"):
             assert await client.count(Filter(foreign_id=name)) == 0
         # What a step makes of its object pauses the run, with the object as it was before.
-        run_id = await client.trigger(orders, "by-step", Order(item="huge"))
+        run_id = await client.trigger(orders, "by-step", Order(item="huge"), wait=True)
 
         async def paused() -> bool:
             return (await client.get(orders, run_id)).state is State.PAUSED
