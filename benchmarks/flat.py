@@ -45,7 +45,8 @@ def flatness(points: Sequence[tuple[float, float]], bound: Bound) -> Flatness:
     lasted = points[-1][0] - points[0][0] if points else 0.0
     begin = max(WARM_UP * lasted, bound.warm_up)
     warm = [point for point in points if point[0] - points[0][0] >= begin]
-    median = statistics.median(figure for _, figure in warm) if warm else 0.0
+    known = [figure for _, figure in warm or points]
+    median = statistics.median(known) if known else 0.0
     allowed = max(bound.share * median, bound.least)
     if len(warm) < FEWEST:
         return Flatness(median, 0.0, allowed, None)
