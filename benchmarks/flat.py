@@ -16,7 +16,8 @@ class Bound(NamedTuple):
     """How much a figure may grow after the warm-up and be called flat: the greater of a share of
     its median and `least`, which is what it is apart by while nothing grows.
 
-    warm_up: seconds that the warm-up of this figure takes at least.
+    warm_up: seconds that the warm-up of this figure takes at least, and that what is looked at after
+        it has to last: of a figure that goes up and down, a part of one rise says nothing.
     """
 
     share: float
@@ -48,7 +49,7 @@ def flatness(points: Sequence[tuple[float, float]], bound: Bound) -> Flatness:
     known = [figure for _, figure in warm or points]
     median = statistics.median(known) if known else 0.0
     allowed = max(bound.share * median, bound.least)
-    if len(warm) < FEWEST:
+    if len(warm) < FEWEST or warm[-1][0] - warm[0][0] < bound.warm_up:
         return Flatness(median, 0.0, allowed, None)
     growth = slope(warm) * (warm[-1][0] - warm[0][0])
     return Flatness(median, growth, allowed, growth <= allowed)

@@ -29,7 +29,7 @@ from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.adapters.local_kafka import find_broker
 from streamwf.settings import Settings
 
-#: Seconds until the buffers of RocksDB are full for the first time, at the default rate.
+#: Seconds in which the buffers of RocksDB fill and empty twice at the default rate.
 FULL_BUFFERS = 600.0
 
 #: Each figure that has to be flat: what it is, its unit, and what it may grow by.

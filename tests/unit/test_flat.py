@@ -42,6 +42,9 @@ def test_too_little_is_no_verdict() -> None:
     assert flatness([], BOUND).flat is None
     assert flatness(points(0.0)[:FEWEST], BOUND).flat is None
     assert flatness(points(500.0), Bound(0.05, 2.0, warm_up=10_000.0)).flat is None
+    # 345 s in all: after 200 s, the rest is shorter than what it takes to say.
+    assert flatness(points(500.0), Bound(0.05, 2.0, warm_up=200.0)).flat is None
+    assert flatness(points(500.0), Bound(0.05, 2.0, warm_up=100.0)).flat is False
 
 
 def test_the_slope_of_a_line_is_its_own() -> None:
