@@ -16,8 +16,8 @@ class Bound(NamedTuple):
     """How much a figure may grow after the warm-up and be called flat: the greater of a share of
     its median and `least`, which is what it is apart by while nothing grows.
 
-    warm_up: seconds that the warm-up of this figure takes at least, and that what is looked at after
-        it has to last: of a figure that goes up and down, a part of one rise says nothing.
+    warm_up: seconds that the warm-up of this figure takes at least, and that the rest has to
+        last: of a figure that goes up and down, a part of one rise says nothing.
     """
 
     share: float
