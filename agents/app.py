@@ -231,15 +231,17 @@ class WorkflowApp(faust.App):
 
     # ---- agents
 
-    async def _deliver(self, log: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+    async def _deliver(
+        self, log: TopicPartition, records: Sequence[ConsumerRecord], begin: int
+    ) -> None:
         # Put, not sent: what is sent becomes an event of Faust's, and its streams pass over events
         # that reach them while the group rebalances.
-        await self._batches.put(Batch(log, records))
+        await self._batches.put(Batch(log, records, begin))
 
     async def _fold(self, stream: Any) -> None:
         """The fold agent: run state is the fold of these batches."""
         async for batch in stream:
-            await self.host.fold(batch.log, batch.records)
+            await self.host.fold(*batch)
 
     async def _scan_timers(self, app: Any = None) -> None:
         """The timer agent: reads what comes due next from the timer tables."""

@@ -16,10 +16,11 @@ ROOM = 4
 
 
 class Batch(NamedTuple):
-    """What was read from one partition of a log."""
+    """What was read from one partition of a log. begin: from where on."""
 
     log: TopicPartition
     records: Sequence[ConsumerRecord]
+    begin: int
 
 
 class BatchChannel(faust.Channel):

@@ -40,7 +40,7 @@ class Folding:
         self.workflow = workflow
         self.settings = settings
         self.topics = Topics.of(workflow.name, settings)
-        self.reader: AIOKafkaConsumer = consumer(settings)
+        self.reader: AIOKafkaConsumer = consumer(settings, committed=True)
         self.done = 0
         self.total = 0
         self._progress = progress

@@ -37,21 +37,26 @@ class Gaps:
         self._rereading.pop(log, None)
         self._real.pop(log, None)
 
-    def before(self, log: TopicPartition, position: int, records: Sequence[ConsumerRecord]) -> bool:
+    def before(
+        self, log: TopicPartition, position: int, records: Sequence[ConsumerRecord], begin: int
+    ) -> bool:
         """Whether records before these are missing that may still be had by reading again.
 
-        Offsets can be left out for good (a transaction's end takes one), so a gap that is still
-        there when it was read again is none.
+        begin: from where on they were read. Offsets that were passed over there are of no record
+        that counts: a transaction's end takes one, and one that was aborted leaves all of its own.
+
+        What retention has taken is gone for good, so a gap that is still there when it was read
+        again is none.
         """
         if not records:
             # What was read before the gap was noticed is out of the way.
             self._rereading.pop(log, None)
             self._real[log] = position
             return True
-        if records[0].offset <= position or self._real.get(log) == position:
+        if begin <= position or self._real.get(log) == position:
             return False
         if log not in self._rereading:
             place = {"topic": log.topic, "shard": log.partition}
-            self._logger.warning("log_gap", **place, position=position, next=records[0].offset)
+            self._logger.warning("log_gap", **place, position=position, next=begin)
             self._rereading[log] = asyncio.ensure_future(self._reread(log))
         return True

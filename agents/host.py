@@ -16,7 +16,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streamwf.adapters.kafka.append import append_batch, producer
+from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.letter_log import KafkaLetters
 from streamwf.adapters.kafka.letters import append_events, bury
 from streamwf.adapters.kafka.outages import outages
@@ -134,7 +134,7 @@ class KafkaHost:
         """Raises KafkaError and DataDirInUse."""
         self.data.lock()
         self._producer = producer(self.settings)
-        self._meta = consumer(self.settings)
+        self._meta = consumer(self.settings, committed=True)
         await self._producer.start()
         await self._meta.start()
         await self._keys.start()
@@ -308,13 +308,16 @@ class KafkaHost:
 
     # ---- from the log to the shards
 
-    async def fold(self, log: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        """Fold a batch of a partition; then let what it led to run."""
+    async def fold(
+        self, log: TopicPartition, records: Sequence[ConsumerRecord], begin: int
+    ) -> None:
+        """Fold a batch of a partition; then let what it led to run. begin: from where on it was
+        read."""
         owned = self._by_log.get(log)
         if owned is None or owned.shard is None:
             self._gaps.forget(log)
             return
-        if self._gaps.before(log, owned.shard.position, records):
+        if self._gaps.before(log, owned.shard.position, records, begin):
             return
         try:
             owned.shard.fold(records)
@@ -324,7 +327,7 @@ class KafkaHost:
     async def _reread(self, log: TopicPartition) -> None:
         await self._follow_log()
         # By the way of all batches: those that were read before are gone when it arrives.
-        await self._deliver(log, ())
+        await self._deliver(log, (), 0)
 
     def _is_busy(self, log: TopicPartition) -> bool:
         owned = self._by_log.get(log)
@@ -337,7 +340,8 @@ class KafkaHost:
         if owned not in self._appending:
             # Not in the context of a step that has just ended: this is about no run.
             self._appending[owned] = asyncio.get_running_loop().create_task(
-                self._append(owned), context=self._context.copy()
+                self._append_as_one(owned) if owned.exactly_once else self._append(owned),
+                context=self._context.copy(),
             )
 
     async def _append(self, owned: OwnedShard) -> None:
@@ -350,18 +354,23 @@ class KafkaHost:
                     # What it has set aside, the next owner sets aside anew.
                     return
                 try:
-                    if appends:
-                        records = ((append.key, append.value) for append in appends)
-                        topic, partition = owned.log
-                        traced = (append.traceparent for append in appends)
-                        with self.tracing.append(owned.workflow.name, topic, partition, traced):
-                            await append_batch(self._producer, topic, partition, records)
+                    await owned.append(self._producer, appends)
                     appends = []
                     await owned.send_asides(self._producer)
                 except KafkaError as error:
                     self._warn("append_failed", (owned.workflow.name, owned.partition), error)
                     owned.shard.return_appends(appends)
                     await asyncio.sleep(REOPEN)
+        finally:
+            del self._appending[owned]
+
+    async def _append_as_one(self, owned: OwnedShard) -> None:
+        """Append what a shard hands out by checkpoints, one after the other, until there is no
+        more: what comes while one is under way is in the next."""
+        try:
+            # One that has failed is opened anew, with nothing of this.
+            while (shard := owned.shard) and shard.open and not owned.closed and shard.has_output:
+                await self._checkpoint(owned)
         finally:
             del self._appending[owned]
 

@@ -24,9 +24,9 @@ from streamwf.execute import Inner
 from streamwf.lanes import Paces
 from streamwf.logs import short
 from streamwf.measures import Measures
-from streamwf.ports import Clock, Logger, Tracing
+from streamwf.ports import Checkpoint, Clock, Logger, Tracing
 from streamwf.settings import Settings
-from streamwf.shard import Aside, Limits, Shard
+from streamwf.shard import Append, Aside, Limits, Shard
 from streamwf.tables.runs import RunsTable
 from streamwf.vaults import Vaults
 
@@ -70,6 +70,8 @@ class OwnedShard:
         self.shard: Shard | None = None
         #: From when it is given up: what it sets aside is not sent any more.
         self.closed = False
+        #: Whether what it hands out becomes readable with a checkpoint, and not before.
+        self.exactly_once = settings.processing_guarantee == "exactly_once"
         self._table = table
         self._settings = settings
         self._clock = clock
@@ -121,6 +123,7 @@ class OwnedShard:
             log_objects=self._settings.log_objects,
             tracing=self._tracing,
             broadcast=self._broadcast,
+            once=self.exactly_once,
         )
         told = {"recovered": self._changelog.read, "position": position, "end": end}
         self._logger.info("shard_opened", **self._named(), **told)
@@ -151,7 +154,8 @@ class OwnedShard:
         return {"workflow": self.workflow.name, "shard": self.partition}
 
     async def checkpoint(self, producer: AIOKafkaProducer) -> None:
-        """Make what has changed durable. producer: appends what is set aside, before that.
+        """Make what has changed durable. producer: appends what is set aside, before that; for
+        exactly once, the changelog's own does, and what is handed out too.
 
         Raises KafkaError if that failed: this shard must be closed then, and opened anew if it is
         still this worker's.
@@ -160,18 +164,50 @@ class OwnedShard:
         async with self._turn:
             if shard is None or self.closed:
                 return
+            appends = shard.take_appends() if self.exactly_once else []
             # Both at once: what is set aside from now on belongs to the next checkpoint.
             asides, checkpoint = shard.take_asides(), shard.checkpoint()
             try:
-                await self._send(producer, shard, asides)
-                if checkpoint is not None:
-                    await self._changelog.write(checkpoint, self._table)
+                if self.exactly_once:
+                    await self._write_as_one(appends, asides, checkpoint)
+                else:
+                    await self._send(producer, shard, asides)
+                    if checkpoint is not None:
+                        await self._changelog.write(checkpoint, self._table)
             except BaseException:
+                # Whoever opens it anew comes to the same results and asides again; a checkpoint
+                # without these would pass over what they are of.
+                self.closed = self.exactly_once
                 if checkpoint is not None:
                     shard.failed(checkpoint)
                 raise
             if checkpoint is not None:
                 shard.committed(checkpoint)
+
+    async def _write_as_one(
+        self, appends: list[Append], asides: list[Aside], checkpoint: Checkpoint | None
+    ) -> None:
+        """Write all of it in one transaction. Raises KafkaError; then nothing of it may be written
+        again before the changelog is opened anew."""
+        if not appends and not asides and checkpoint is None:
+            return
+        carried = await self._vaults.carried(self.workflow.name, asides)
+
+        async def beside(producer: AIOKafkaProducer) -> None:
+            await self.append(producer, appends)
+            await self._send_carried(producer, carried)
+
+        await self._changelog.write(checkpoint, self._table, beside)
+        await self._vaults.sent(self.workflow.name, asides)
+
+    async def append(self, producer: AIOKafkaProducer, appends: list[Append]) -> None:
+        """Append what the shard has handed out. Raises KafkaError."""
+        if appends:
+            topic, partition = self.log
+            records = ((append.key, append.value) for append in appends)
+            traced = (append.traceparent for append in appends)
+            with self._tracing.append(self.workflow.name, topic, partition, traced):
+                await append_batch(producer, topic, partition, records)
 
     async def send_asides(self, producer: AIOKafkaProducer) -> None:
         """Send what is for other places now, without waiting for a checkpoint.
@@ -186,12 +222,15 @@ class OwnedShard:
         name = self.workflow.name
         try:
             carried = await self._vaults.carried(name, asides)
-            await self._forward(producer, [aside for aside in carried if aside.workflow])
-            await self._bury(producer, [aside for aside in carried if not aside.workflow])
+            await self._send_carried(producer, carried)
             await self._vaults.sent(name, asides)
         except BaseException:
             shard.return_asides(asides)
             raise
+
+    async def _send_carried(self, producer: AIOKafkaProducer, carried: list[Aside]) -> None:
+        await self._forward(producer, [aside for aside in carried if aside.workflow])
+        await self._bury(producer, [aside for aside in carried if not aside.workflow])
 
     async def _forward(self, producer: AIOKafkaProducer, asides: list[Aside]) -> None:
         """Append events to the logs that they are for. Raises KafkaError."""

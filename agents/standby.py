@@ -30,7 +30,7 @@ class Standbys:
 
     def __init__(self, settings: Settings, logger: Logger | None = None) -> None:
         self._logger = logger or _logger
-        self._reader = LogReader(settings, self._apply, committed=True, logger=logger)
+        self._reader = LogReader(settings, self._apply, logger=logger)
         self._tables: dict[TopicPartition, RunsTable] = {}
         self._recoveries: dict[TopicPartition, Recovery] = {}
         self._started = False
@@ -66,7 +66,9 @@ class Standbys:
         recovery = self._recoveries[partition] = Recovery(table)
         return recovery.start
 
-    async def _apply(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+    async def _apply(
+        self, partition: TopicPartition, records: Sequence[ConsumerRecord], begin: int
+    ) -> None:
         recovery = self._recoveries.get(partition)
         if recovery is None:
             return

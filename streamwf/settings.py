@@ -224,6 +224,12 @@ class Settings(BaseSettings, KafkaSecurity, WebAccess):
     checkpoint_interval: Duration = Field(
         default=timedelta(milliseconds=250), description="how often changed rows are made durable"
     )
+    processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
+        default="at_least_once",
+        description="of workers on Kafka: whether a result may be in the topic again after a crash,"
+        " where the fold passes over it (at_least_once), or whoever reads what is committed sees it"
+        " once (exactly_once), a transaction's time later",
+    )
     session_timeout: Duration = Field(
         default=timedelta(seconds=10),
         description="a worker that is silent for so long is replaced: with 10s its work goes on"

@@ -35,9 +35,11 @@ from .errors import (
 )
 from .events import (
     CALLBACK,
+    HOOKED,
     REJECTED,
     RELEASED,
     REQUESTS,
+    RESULTS,
     TRIGGER,
     Event,
     decode_event,
@@ -46,6 +48,7 @@ from .events import (
 )
 from .execute import Inner, rejected_trigger, unwanted
 from .fold import Verdict, fold
+from .in_turn import InTurn
 from .lanes import Paces
 from .measures import FORWARDED, UNREADABLE, Measures
 from .moves import Batch, Move, move_of
@@ -130,6 +133,7 @@ class Shard:
     logger: takes what happens if the workflow is debugged. log_objects: with what runs carry.
     tracing: makes spans of what is executed, if there is one.
     broadcast: where moves are told; nowhere, unless given.
+    once: whether no result is to be handed out that is sure to be refused.
     """
 
     def __init__(
@@ -153,6 +157,7 @@ class Shard:
         log_objects: bool = False,
         tracing: Tracing | None = None,
         broadcast: Broadcast | None = None,
+        once: bool = False,
     ) -> None:
         self.workflow = workflow
         self.partition = partition
@@ -185,6 +190,7 @@ class Shard:
         self._unfolded, self._most = 0, MAX_UNFOLDED
         self._full = False
         self._position_before, self._still_for = self.position, 0
+        self._in_turn = InTurn() if once else None
         self._asides: list[Aside] = []
         self._timetable = Timetable(table, self.rows.get)
         self._paces = paces or Paces(clock)
@@ -217,8 +223,11 @@ class Shard:
         begin = self.position
         self._moves = [] if self._broadcast.heard else None
         for record in records:
-            self._fold_one(record, now)
+            event = self._fold_one(record, now)
             self.position = record.offset + 1
+            if self._in_turn is not None and event is not None and event.type in RESULTS:
+                for waited in self._in_turn.folded(event):
+                    self._result(*waited)
         if self._changed and self.live:
             self.measures.recent.at(now).transitions += self._changed
         self._changed = 0
@@ -254,7 +263,8 @@ class Shard:
             shard = ShardId(self.workflow.name, self.partition)
             self._broadcast.tell(Batch(shard, begin, self.position, moves))
 
-    def _fold_one(self, record: LogRecord, now: datetime) -> None:
+    def _fold_one(self, record: LogRecord, now: datetime) -> Event | None:
+        """The event, if it was judged."""
         try:
             event = decode_event(
                 record.value,
@@ -269,13 +279,13 @@ class Shard:
                 self._unfolded -= self._unfolded > 0
             elif self._elsewhere(record, event):
                 self.measures.passed_over[FORWARDED] += 1
-                return
+                return None
             event, key, known = self._addressed(event)
             after, verdict = fold(known, event, record.offset)
         except (UnreadableRecord, RecordTooLarge, RequestRefused) as error:
             self.measures.passed_over[UNREADABLE] += 1
             self._put_aside(record, str(error))
-            return
+            return None
         self._verdicts[event.type, verdict] += 1
         if event.traceparent and self.live:
             self._exemplify(event, record, now)
@@ -295,6 +305,7 @@ class Shard:
         elif verdict not in _HEEDED and event.id.startswith(MARK):
             self._put_aside(record, f"{event.type} of a connector refused: {verdict}")
         self.waiting.judged(event.id, verdict, after, event)
+        return event
 
     def _addressed(self, event: Event) -> tuple[Event, str, Record | None]:
         """The event, the key of the run that it is judged by, and that run."""
@@ -555,11 +566,22 @@ class Shard:
             self._plan(*found, self._clock.now())
 
     def _result(self, record: Record, event: Event) -> None:
-        if self.open:
+        if self.open and (self._in_turn is None or self._goes(self._in_turn, record, event)):
             key, value = record.foreign_id.encode(), self._encoded(event)
             self._appends.append(Append(key, value, event.traceparent))
             self._unfolded += 1
             self._wake()
+
+    def _goes(self, in_turn: InTurn, record: Record, event: Event) -> bool:
+        """Whether a result is to be handed out now: its run is not further than it, and no other
+        one is before it."""
+        if event.kind not in MAIL and event.type != HOOKED:
+            known = self._addressed(event)[2]
+            if known is None or known.run_id != event.runid:
+                return False
+            if not known.version - known.lag <= event.version:
+                return False
+        return in_turn.may_go(record, event)
 
     def _encoded(self, event: Event) -> bytes:
         """An event with its trace, if there is room for that too."""

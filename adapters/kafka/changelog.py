@@ -7,6 +7,7 @@ so long that it lost the shard can't write a row any more, even if it does not k
 import asyncio
 import contextlib
 import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -20,6 +21,9 @@ from streamwf.tables.runs import AsOf, RunsTable
 
 #: Seconds to wait for a producer to say goodbye.
 GOODBYE = 2.0
+
+#: Writes by the producer that it is given.
+Beside = Callable[[AIOKafkaProducer], Awaitable[None]]
 
 
 class Changelog:
@@ -78,29 +82,46 @@ class Changelog:
         recovery.finish()
         self.left = 0
 
-    async def write(self, checkpoint: Checkpoint, table: RunsTable) -> None:
+    async def write(
+        self, checkpoint: Checkpoint | None, table: RunsTable, beside: Beside | None = None
+    ) -> None:
         """Make a checkpoint durable, and then write it to the table.
+
+        beside: writes to other topics what becomes readable together with the checkpoint, or what
+        there is alone if no row has changed.
 
         Raises KafkaError if it may not have come to be: ProducerFenced and the like if another
         owner has opened the changelog. Nothing may be written here after that: open it anew.
         """
-        rows, as_of = await self._append(checkpoint, table)
-        table.write(checkpoint.changes, rows, as_of)
+        async with self._transaction() as producer:
+            if beside is not None:
+                await beside(producer)
+            if checkpoint is not None:
+                rows, as_of = await self._append(producer, checkpoint, table)
+        if checkpoint is not None:
+            table.write(checkpoint.changes, rows, as_of)
 
     async def write_bare(self, checkpoint: Checkpoint, table: RunsTable) -> None:
         """The same for a table that is filled from nothing, and has to be derived at the end."""
-        rows, as_of = await self._append(checkpoint, table)
+        async with self._transaction() as producer:
+            rows, as_of = await self._append(producer, checkpoint, table)
         keys = (change.key.encode() for change in checkpoint.changes)
         table.write_bare(dict(zip(keys, rows, strict=True)), as_of)
 
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AIOKafkaProducer]:
+        """What is written in the block becomes readable at its end, all at once. After an error
+        nothing does: whoever opens the changelog next, or time, has it undone."""
+        assert self._producer is not None
+        await self._producer.begin_transaction()
+        yield self._producer
+        await self._producer.commit_transaction()
+
     async def _append(
-        self, checkpoint: Checkpoint, table: RunsTable
+        self, producer: AIOKafkaProducer, checkpoint: Checkpoint, table: RunsTable
     ) -> tuple[list[bytes | None], AsOf]:
         """The JSON of each row, and what the table is as of with them."""
-        assert self._producer is not None
         table_id = table.as_of.table_id if table.as_of else str(uuid.uuid4())
         rows, records = records_of(checkpoint, table_id)
-        await self._producer.begin_transaction()
-        marker = await append_batch(self._producer, self._topic, self._partition, records)
-        await self._producer.commit_transaction()
+        marker = await append_batch(producer, self._topic, self._partition, records)
         return rows, AsOf(table_id, marker, checkpoint.position)

@@ -30,7 +30,9 @@ STOP_SECONDS = 0.5
 BUSY_SECONDS = 0.02
 
 Batches = Mapping[TopicPartition, Sequence[ConsumerRecord]]
-Deliver = Callable[[TopicPartition, Sequence[ConsumerRecord]], Awaitable[None]]
+#: Takes records of a partition, and from where on they were read: what follows the records that
+#: were delivered before.
+Deliver = Callable[[TopicPartition, Sequence[ConsumerRecord], int], Awaitable[None]]
 
 
 def consumer(
@@ -77,7 +79,7 @@ async def stop_consumer(reader: AIOKafkaConsumer) -> None:
 
 
 class LogReader:
-    """Follows partitions from given positions, and delivers what it reads in order.
+    """Follows partitions from given positions, and delivers what is committed of them in order.
 
     deliver: takes a batch of one partition; reading goes on when it returns.
     busy: whether a partition is to be left alone at the moment.
@@ -89,13 +91,11 @@ class LogReader:
         deliver: Deliver,
         *,
         busy: Callable[[TopicPartition], bool] = lambda _: False,
-        committed: bool = False,
         logger: Logger | None = None,
     ) -> None:
         self._logger = logger or _logger
         self._settings = settings
         self._busy = busy
-        self._committed = committed
         self._deliver = deliver
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned = asyncio.Event()
@@ -108,7 +108,7 @@ class LogReader:
         self._passed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
-        self._consumer = consumer(self._settings, self._committed)
+        self._consumer = consumer(self._settings, committed=True)
         await self._consumer.start()
         self._task = asyncio.create_task(self._run(self._consumer))
 
@@ -137,22 +137,25 @@ class LogReader:
             self._assigned.set()
 
     def end(self, partition: TopicPartition) -> int | None:
-        """Where the records of a partition end that is followed, as the broker told it last."""
+        """Where what is committed of a partition that is followed ends, as the broker told it
+        last."""
         reader = self._consumer
         if reader is None or partition not in reader.assignment():
             return None
-        end: int | None = reader.highwater(partition)
+        end: int | None = reader.last_stable_offset(partition)
         # A transaction's end takes an offset, and nobody is to wait for a record there.
         passed = end is not None and self._passed.get(partition, -1) >= end
         return self._read_to[partition] if passed else end
 
-    async def _note(self, reader: AIOKafkaConsumer, read: Batches) -> None:
-        """Note how far was read."""
+    async def _note(self, reader: AIOKafkaConsumer, read: Batches) -> Mapping[TopicPartition, int]:
+        """Note how far was read, and tell from where on."""
+        begins = dict(self._read_to)
         for partition in reader.assignment():
             if partition in read:
                 self._read_to[partition] = read[partition][-1].offset + 1
             else:
                 self._passed[partition] = await reader.position(partition)
+        return begins
 
     async def _run(self, reader: AIOKafkaConsumer) -> None:
         while True:
@@ -162,9 +165,9 @@ class LogReader:
             batches = await self._read(reader)
             self._delivered.clear()
             try:
-                await self._note(reader, batches)
+                begins = await self._note(reader, batches)
                 for partition, records in batches.items():
-                    await self._deliver(partition, records)
+                    await self._deliver(partition, records, begins[partition])
             finally:
                 self._delivered.set()
             # Others want their turn, and a reader with a full buffer never waits.

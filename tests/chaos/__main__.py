@@ -27,6 +27,7 @@ KINDS = [kind.name.lower() for kind in Kind]
 @click.option("--seed", type=int, help="A random one, unless given.")
 @click.option("--only", type=click.Choice(KINDS), multiple=True, help="Of this kind, or these.")
 @click.option("--proxies", is_flag=True, help="Cut no network of namespaces, but TCP proxies.")
+@click.option("--exactly-once", is_flag=True, help="With `processing_guarantee` exactly_once.")
 @click.option("--keep", is_flag=True, help="Leave the folder even if all is well.")
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON to stdout.")
 def main(
@@ -34,6 +35,7 @@ def main(
     seed: int | None,
     only: tuple[str, ...],
     proxies: bool,
+    exactly_once: bool,
     keep: bool,
     as_json: bool,
 ) -> None:
@@ -49,10 +51,11 @@ def main(
         console.print(said, markup=False, soft_wrap=True)
 
     kinds = [Kind[name.upper()] for name in only] or list(Kind)
-    torment = Torment(folder, seed, minutes * 60, say, kinds)
+    torment = Torment(folder, seed, minutes * 60, say, kinds, exactly_once=exactly_once)
     say(f"seed {seed}; what is written lies in {folder}")
     again = f"python -m tests.chaos --minutes {minutes:g} --seed {seed}"
     again += "".join(f" --only {name}" for name in only) + (" --proxies" if proxies else "")
+    again += " --exactly-once" if exactly_once else ""
     try:
         report = asyncio.run(_watched(torment, minutes * 60, proxies, console))
     except KeyboardInterrupt:

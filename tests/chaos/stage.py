@@ -145,11 +145,13 @@ class Victim(Worker):
 class Stage:
     """All of it, for as long as the context lasts.
 
-    proxies: use them even where the machine allows more.
+    proxies: use them even where the machine allows more. exactly_once: have workers append so.
     missing: what can't be done here, and why.
     """
 
-    def __init__(self, folder: Path, say: Say, *, proxies: bool = False) -> None:
+    def __init__(
+        self, folder: Path, say: Say, *, proxies: bool = False, exactly_once: bool = False
+    ) -> None:
         self.folder = folder
         self.calls = folder / "calls"
         self.missing: dict[Kind, str] = {}
@@ -159,6 +161,7 @@ class Stage:
         self.workers: list[Victim] = []
         self._say = say
         self._proxies = proxies
+        self._guarantee = "exactly_once" if exactly_once else "at_least_once"
         self._open = AsyncExitStack()
 
     @property
@@ -231,6 +234,7 @@ class Stage:
             "STREAMWF_BROKERS": self.network.brokers(number),
             "STREAMWF_WEB_HOST": self.network.host(number),
             "STREAMWF_SESSION_TIMEOUT": f"{SESSION}s",
+            "STREAMWF_PROCESSING_GUARANTEE": self._guarantee,
             FILE: str(self.calls),
             # Told to abort, a worker says where it was.
             "PYTHONFAULTHANDLER": "1",

@@ -40,12 +40,13 @@ async def tell(
     settled: bool,
     faults: Mapping[str, int],
     longest: float,
+    exactly_once: bool,
 ) -> Story:
     """Read all of it from the broker. Workers may go on. longest: seconds of the longest fault."""
     logs: dict[int, list[LogRecord]] = {number: [] for number in range(PARTITIONS)}
-    for record in await cluster.records(cluster.topics.events):
+    for record in await cluster.records(cluster.topics.events, committed=True):
         logs[record.partition].append(record)
-    letters = await cluster.records(cluster.topics.dead_letters)
+    letters = await cluster.records(cluster.topics.dead_letters, committed=True)
     rows, folded = await _tables(cluster.settings)
     executed = [each.executed for each in noted]
     names = {call.foreign_id for call in executed} | {request.foreign_id for request in asked}
@@ -65,6 +66,7 @@ async def tell(
         skew=2 * max((abs(each.ahead) for each in noted), default=timedelta(0)),
         # Two of them may have come one upon the other.
         lease=LEASE + 2 * timedelta(seconds=longest),
+        exactly_once=exactly_once,
     )
 
 

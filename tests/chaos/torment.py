@@ -43,6 +43,7 @@ class Torment:
     """One session of chaos, in a folder that is left with all that was written.
 
     seconds: how long faults are made. only: of these kinds. say: told of what is done.
+    exactly_once: have no result in the topic twice, and judge that, too.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Torment:
         seconds: float,
         say: Callable[[str], None],
         only: Collection[Kind] = tuple(Kind),
+        *,
+        exactly_once: bool = False,
     ) -> None:
         #: What is being done at the moment.
         self.phase = "starting"
@@ -60,6 +63,7 @@ class Torment:
         self._seed = seed
         self._seconds = seconds
         self._only = only
+        self._exactly_once = exactly_once
         self._say = say
         self._enough = asyncio.Event()
         self._silent: list[str] = []
@@ -70,7 +74,8 @@ class Torment:
 
     async def run(self, *, proxies: bool = False) -> Report:
         """proxies: between workers and broker, even where the machine allows namespaces."""
-        async with Stage(self._folder, self._say, proxies=proxies) as stage:
+        once = self._exactly_once
+        async with Stage(self._folder, self._say, proxies=proxies, exactly_once=once) as stage:
             await ensure_topics([orders.name], stage.cluster.settings)
             for worker in stage.workers[:WORKERS]:
                 stage.start(worker)
@@ -128,6 +133,7 @@ class Torment:
             settled=settled,
             faults=times,
             longest=max((done.fault.seconds for done in chaos.done), default=0.0),
+            exactly_once=self._exactly_once,
         )
         verified = await stage.cluster.verify(orders)
         report.rows_verified, report.differences = verified.rows, len(verified.differences)

@@ -173,7 +173,7 @@ class Cluster:
     async def events(self) -> list[dict[str, object]]:
         """The events of the log. What can't be read is left out."""
         found = []
-        for record in await self.records(self.topics.events):
+        for record in await self.records(self.topics.events, committed=True):
             with contextlib.suppress(ValueError):
                 event = json.loads(record.value)
                 if isinstance(event, dict):
@@ -211,7 +211,8 @@ class Cluster:
         """Wait until every event is in a durable checkpoint."""
 
         async def all_of_it() -> bool:
-            ends = Counter(r.partition for r in await self.records(self.topics.events))
+            events = await self.records(self.topics.events, committed=True)
+            ends = {event.partition: event.offset + 1 for event in events}
             markers = await self.markers()
             return all(markers.get(p, [0])[-1] >= end for p, end in ends.items())
 

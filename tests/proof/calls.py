@@ -1,6 +1,7 @@
 """What is promised of the calls of a workflow's code: there is one for whatever counts, and none
 before its time, after it, or of a run that is not to be worked at."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -8,6 +9,11 @@ from streamwf import events
 from tests.proof.case import Case, Need
 from tests.proof.life import AT_WORK, Life, Moment
 from tests.proof.story import Executed
+
+#: What answers something without moving the run, beside which a step goes on.
+_STAYS = frozenset(
+    {events.EXPIRED, events.DECLINED, events.POSTPONED, events.SKIPPED, events.HOOKED}
+)
 
 _ORDERED = ("step", "timeout", "callback")
 
@@ -36,6 +42,25 @@ def no_call_comes_of_nothing(case: Case) -> Iterator[str]:
             yield f"{told(call)}: the run was at {found[1].status}"
         elif call.began + case.slack < found[1].at:
             yield f"{told(call)}: that version came at {found[1].at:%H:%M:%S.%f}"
+
+
+def no_result_is_there_twice(case: Case) -> Iterator[str]:
+    """For exactly once, the log has one result by which a run goes on from a version, and each
+    answer to a timer, a callback or a hook once, whether they count or not."""
+    if not case.story.exactly_once:
+        return
+    results = [
+        judged.event
+        for judged in case.judged
+        if judged.event is not None and judged.event.type in events.RESULTS
+    ]
+    for event_id, count in Counter(event.id for event in results).items():
+        if count > 1:
+            yield f"{event_id}: {count} results"
+    moves = (event for event in results if event.type not in _STAYS)
+    for (run_id, version), count in Counter((move.runid, move.version) for move in moves).items():
+        if count > 1:
+            yield f"{run_id}, version {version}: {count} results"
 
 
 def what_counts_was_done(case: Case) -> Iterator[str]:

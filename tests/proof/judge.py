@@ -28,6 +28,7 @@ PROMISES: tuple[Promise, ...] = (
     ends.what_can_finish_finishes,
     calls.no_call_comes_of_nothing,
     calls.no_result_is_ahead_of_the_log,
+    calls.no_result_is_there_twice,
     calls.what_counts_was_done,
     calls.nothing_begins_early,
     calls.no_timer_fires_early,

@@ -79,6 +79,7 @@ class Story:
     lease: how long at most a worker has gone on by what was no longer so: because it had not yet
         read it, or had lost the shard and did not know. At least the session timeout.
     keys: ids of the runs that there are keys of at the end, of a workflow that encrypts.
+    exactly_once: whether the engine has promised that no result is in the log twice.
     """
 
     workflow: Workflow[Any, Any]
@@ -96,6 +97,7 @@ class Story:
     skew: timedelta = timedelta(0)
     lease: timedelta = timedelta(seconds=10)
     keys: frozenset[str] = frozenset()
+    exactly_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

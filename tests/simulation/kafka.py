@@ -35,7 +35,8 @@ class Cluster:
     chance: Any
     room: int
     bite: int
-    #: By process: how many records each log is to be read again from, or to be passed over.
+    #: By process: how many records back a log is to be read again, and how many get lost on their
+    #: way from there.
     rewinds: dict[str, int] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     logs: frozenset[str] = frozenset()
@@ -195,7 +196,7 @@ class Consumer:
     async def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
 
-    def highwater(self, partition: TopicPartition) -> int | None:
+    def last_stable_offset(self, partition: TopicPartition) -> int | None:
         """As it was told last; None if it was not told yet."""
         return self._seen.get(partition)
 
@@ -269,7 +270,7 @@ class Consumer:
         # What is assigned may be other by now.
         for at in (each for each in wanted if each in self._positions):
             broker = cluster.broker
-            position = self._moved(at, self._positions[at])
+            position = self._rewound(at, self._positions[at])
             records, position = broker.read(at, position, limit, committed=self._committed)
             self._positions[at] = max(position, self._positions[at])
             self._seen[at] = broker.end(at, committed=self._committed)
@@ -277,17 +278,12 @@ class Consumer:
                 found[at] = records
         return found
 
-    def _moved(self, at: TopicPartition, position: int) -> int:
-        """Where a log is read on: earlier or later than it should, if that is made to happen."""
+    def _rewound(self, at: TopicPartition, position: int) -> int:
+        """Where a log is read on: earlier than it should, if that is made to happen."""
         cluster, name = self._cluster, self._process.name
         left = cluster.broker.end(at, committed=False) - position
-        if at.topic not in cluster.logs or left <= 0:
-            return position
-        if name in cluster.rewinds:
+        if at.topic in cluster.logs and left > 0 and name in cluster.rewinds:
             return max(position - cluster.rewinds.pop(name), 0)
-        # What is missing at the end nobody could notice.
-        if left > cluster.gaps.get(name, left):
-            return position + cluster.gaps.pop(name)
         return position
 
     async def _ask(self, do: Callable[[], Any]) -> Any:

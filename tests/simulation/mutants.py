@@ -17,7 +17,7 @@ from unittest.mock import patch
 import msgspec
 
 from streamwf import shard as shards
-from streamwf.adapters.kafka import append, changelog
+from streamwf.adapters.kafka import append, changelog, reader
 from streamwf.adapters.kafka.reader import consumer
 from streamwf.agenda import Entry, Kind, entries
 from streamwf.agents.gaps import Gaps
@@ -25,6 +25,7 @@ from streamwf.agents.ownership import OwnedShard
 from streamwf.events import DELETED, MOVED, REQUESTS, RESULTS, TRIGGER, Event
 from streamwf.failures import Failures
 from streamwf.fold import Verdict, fold
+from streamwf.in_turn import InTurn
 from streamwf.record import LIVE, Record, State
 from streamwf.shard import Shard
 from streamwf.tables.changelog import records_of
@@ -144,7 +145,7 @@ async def _later_position(self: Any, producer: Any) -> None:
     """A checkpoint is taken for that of what has been folded while it was on its way."""
     shard = self.shard
     async with self._turn:
-        if shard is None or self._closed:
+        if shard is None or self.closed:
             return
         asides, checkpoint = shard.take_asides(), shard.checkpoint()
         try:
@@ -191,7 +192,7 @@ def _asides_later() -> Iterator[None]:
     async def checkpoint(self: Any, producer: Any) -> None:
         shard = self.shard
         async with self._turn:
-            if shard is None or self._closed:
+            if shard is None or self.closed:
                 return
             asides, taken = shard.take_asides(), shard.checkpoint()
             if taken is not None:
@@ -237,7 +238,23 @@ def _drops_results() -> AbstractContextManager[Any]:
 
 def _believes_gaps() -> AbstractContextManager[Any]:
     """What is missing in what was read is not missed."""
-    return patch.object(Gaps, "before", lambda self, log, position, records: not records)
+    return patch.object(Gaps, "before", lambda self, log, position, records, begin: not records)
+
+
+def _once_forgotten() -> AbstractContextManager[Any]:
+    """Results are appended as for at least once."""
+    forgotten = property(lambda self: False, lambda self, value: None)
+    return patch.object(OwnedShard, "exactly_once", forgotten, create=True)
+
+
+def _aborted_read() -> AbstractContextManager[Any]:
+    """Of the log, what was aborted is read all the same."""
+    return patch.object(reader, "consumer", lambda settings, **_: consumer(settings))
+
+
+def _out_of_turn() -> AbstractContextManager[Any]:
+    """A result is handed out while another one of the run is on its way."""
+    return patch.object(InTurn, "may_go", lambda self, record, event: True)
 
 
 def _stays_where_it_is() -> AbstractContextManager[Any]:
@@ -268,6 +285,9 @@ MUTANTS: dict[str, Mutant] = {
     "uncommitted rows read": Mutant(_uncommitted, 150),
     "results not appended again": Mutant(_drops_results, 100),
     "gaps believed": Mutant(_believes_gaps, 100),
+    "results not in the transaction": Mutant(_once_forgotten, 400),
+    "aborted results read": Mutant(_aborted_read, 400),
+    "results out of turn": Mutant(_out_of_turn, 400),
     "misplaced requests taken": Mutant(_stays_where_it_is, 40),
 }
 

@@ -20,6 +20,9 @@ FAULTS = (
     *("rewind", "gap", "clock", "poison", "poison", "echo", "echo", "compact", "disk", "join"),
 )
 
+#: In how many of the simulations results are to be in the log once.
+EXACTLY_ONCE = 0.25
+
 #: What nobody can make anything of.
 POISONS = ("no_json", "no_event", "other_source", "empty", "type", "result", "binary", "misplaced")
 
@@ -45,7 +48,8 @@ class Setup:
     """How the workers run. Times are in seconds.
 
     skews: by how much each worker's clock is ahead. patience: after which a client gives up.
-    rocksdb: whether the tables are real ones.
+    rocksdb: whether the tables are real ones. exactly_once: whether results are to be in the log
+    once.
     """
 
     workers: int
@@ -58,6 +62,7 @@ class Setup:
     bite: int
     skews: tuple[float, ...]
     rocksdb: bool
+    exactly_once: bool
 
 
 @dataclass(frozen=True)
@@ -78,17 +83,22 @@ class Plan:
 
 def a_plan(seed: int) -> Plan:
     chance = Random(f"plan {seed}")
-    setup = _a_setup(chance)
+    # By a chance of its own: what a seed's plan was before there was this, it still is.
+    exactly_once = Random(f"guarantee {seed}").random() < EXACTLY_ONCE
+    setup = _a_setup(chance, exactly_once)
     length = chance.choice((4.0, 8.0, 15.0))
     names = [f"run-{n}" for n in range(chance.choice((1, 3, 8)))]
     acts = [_an_act(chance, n, names, length) for n in range(chance.choice((6, 20, 45)))]
     busy = [act.at for act in acts]
     faults = [_a_fault(chance, setup, length, busy) for _ in range(chance.choice((0, 2, 5, 12)))]
+    if setup.exactly_once:
+        # What others append twice is there twice.
+        faults = [fault for fault in faults if fault.what != "echo"]
     entries = tuple(sorted([*acts, *faults], key=lambda entry: (entry.at, entry.what)))
     return Plan(seed, setup, a_spec(chance), entries, length)
 
 
-def _a_setup(chance: Random) -> Setup:
+def _a_setup(chance: Random, exactly_once: bool) -> Setup:
     workers = chance.choice((1, 2, 2, 3, 3))
     skewed = chance.random() < 0.4
     return Setup(
@@ -104,6 +114,7 @@ def _a_setup(chance: Random) -> Setup:
             round(chance.uniform(-0.5, 0.5), 3) if skewed else 0.0 for _ in range(workers + 1)
         ),
         rocksdb=chance.random() < 0.03,
+        exactly_once=exactly_once,
     )
 
 

@@ -27,14 +27,14 @@ Rows = Mapping[str, Record]
 def logs(world: "World") -> dict[int, Sequence[LogRecord]]:
     """Every record that was ever readable, by partition."""
     count = world.plan.setup.partitions
-    return {n: tuple(world.broker.all(world.log(n))) for n in range(count)}
+    return {n: tuple(world.broker.all(world.log(n), committed=True)) for n in range(count)}
 
 
 def letters(world: "World") -> frozenset[str]:
     """The ids of the events among the dead letters."""
     found = set()
     for n in range(world.plan.setup.partitions):
-        for record in world.broker.all(world.at(world.topics.dead_letters, n)):
+        for record in world.broker.all(world.at(world.topics.dead_letters, n), committed=True):
             said = dict(record.headers)
             try:
                 event = decode_event(
@@ -81,7 +81,7 @@ def recovered(world: "World") -> dict[str, dict[int, Rows]]:
     chance = Random(f"recovered {world.plan.seed}")
     found: dict[str, dict[int, Rows]] = {}
     for n in range(world.plan.setup.partitions):
-        log = list(world.broker.all(world.log(n)))
+        log = list(world.broker.all(world.log(n), committed=True))
         for name, table in _tables(world, n, chance):
             bite = 1_000_000 if name == "log" else 7
             _fold(world, n, table, log, chance, bite)

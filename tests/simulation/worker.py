@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Seconds after which a worker that does not come to its stop is killed.
 LAST = 20.0
 
-Batch = tuple[TopicPartition, Sequence[Written]]
+Batch = tuple[TopicPartition, Sequence[Written], int]
 
 
 class Lines:
@@ -188,8 +188,21 @@ class _Life:
     def _may_start(self) -> bool:
         return self._world.loop.now - self._heard_at < self._membership.lease
 
-    async def _deliver(self, log: TopicPartition, records: Sequence[Any]) -> None:
-        await self._batches.put((log, records))
+    async def _deliver(self, log: TopicPartition, records: Sequence[Any], begin: int) -> None:
+        left = self._left_of(log, records)
+        if left or not records:
+            await self._batches.put((log, left, begin))
+
+    def _left_of(self, log: TopicPartition, records: Sequence[Any]) -> Sequence[Any]:
+        """What of a batch is not made to be lost on its way."""
+        gaps, name = self._world.cluster.gaps, self._process.name
+        # What is missing at the end nobody could notice.
+        if name not in gaps or not records or not self._is_more_after(log, records[-1].offset):
+            return records
+        return records[: -gaps.pop(name)]
+
+    def _is_more_after(self, log: TopicPartition, offset: int) -> bool:
+        return bool(self._world.broker.read(log, offset + 1, 1, committed=True)[0])
 
     async def _fold(self) -> None:
         while True:

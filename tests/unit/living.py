@@ -14,9 +14,13 @@ from tests.support import WORKFLOW, LogEntry, SteppedClock, settle
 
 
 class Living:
-    """A shard, its log and its table. What it hands out goes to its log, as with a host."""
+    """A shard, its log and its table. What it hands out goes to its log, as with a host.
 
-    def __init__(self, workflow: Workflow[Any, Any]) -> None:
+    once: as for exactly once.
+    """
+
+    def __init__(self, workflow: Workflow[Any, Any], *, once: bool = False) -> None:
+        self.once = once
         self.workflow = workflow
         self.clock = SteppedClock()
         self.log: list[LogEntry] = []
@@ -38,6 +42,7 @@ class Living:
             misplaced=lambda _: False,
             limits=Limits(),
             may_start=lambda: self.may_start,
+            once=self.once,
         )
         shard.fold(self.log[shard.position :])
         return shard
@@ -90,8 +95,8 @@ class Living:
 
 
 @asynccontextmanager
-async def living(workflow: Workflow[Any, Any]) -> AsyncIterator[Living]:
-    found = Living(workflow)
+async def living(workflow: Workflow[Any, Any], *, once: bool = False) -> AsyncIterator[Living]:
+    found = Living(workflow, once=once)
     yield found
     await found.shard.close(0)
     found.threads.shutdown()

@@ -34,7 +34,7 @@ ORDER = [
     {"counting"},
     {"errors"},
     {"graph", "events", "record", "outcome"},
-    {"verdict", "mail", "fold_requests", "fold_results"},
+    {"verdict", "mail", "fold_requests", "fold_results", "in_turn"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
     {"naming", "measures", "indexing", "access"},
     {"until", "redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},

@@ -22,8 +22,13 @@ def at(*offsets: int) -> Sequence[At]:
 
 async def test_what_follows_is_no_gap() -> None:
     gaps = Gaps(never)
-    assert not gaps.before(LOG, 5, at(5, 6))
-    assert not gaps.before(LOG, 5, at(3, 4, 5)), "what was folded before is passed over by the fold"
+    assert not gaps.before(LOG, 5, at(5, 6), 5)
+    assert not gaps.before(LOG, 5, at(3, 4, 5), 3), "what was folded before the fold passes over"
+
+
+async def test_what_was_passed_over_when_it_was_read_is_no_gap() -> None:
+    gaps = Gaps(never)
+    assert not gaps.before(LOG, 5, at(7, 8), 5), "a transaction's end is no record"
 
 
 async def test_a_gap_is_read_again_and_nothing_after_it_is_folded_meanwhile() -> None:
@@ -33,22 +38,22 @@ async def test_a_gap_is_read_again_and_nothing_after_it_is_folded_meanwhile() ->
         asked.append(log)
 
     gaps = Gaps(reread)
-    assert gaps.before(LOG, 5, at(7, 8))
-    assert gaps.before(LOG, 5, at(9)), "read before the gap was noticed"
+    assert gaps.before(LOG, 5, at(7, 8), 7)
+    assert gaps.before(LOG, 5, at(9), 9), "read before the gap was noticed"
     await asyncio.sleep(0)
     assert asked == [LOG]
-    assert gaps.before(LOG, 5, ())
-    assert not gaps.before(LOG, 5, at(5, 6, 7)), "it was only lost on the way"
+    assert gaps.before(LOG, 5, (), 0)
+    assert not gaps.before(LOG, 5, at(5, 6, 7), 5), "it was only lost on the way"
 
 
 async def test_a_gap_that_is_still_there_is_none() -> None:
     async def reread(log: TopicPartition) -> None: ...
 
     gaps = Gaps(reread)
-    assert gaps.before(LOG, 5, at(7))
-    assert gaps.before(LOG, 5, ())
-    assert not gaps.before(LOG, 5, at(7))
-    assert gaps.before(LOG, 8, at(10)), "another gap is another question"
+    assert gaps.before(LOG, 5, at(7), 7)
+    assert gaps.before(LOG, 5, (), 0)
+    assert not gaps.before(LOG, 5, at(7), 7)
+    assert gaps.before(LOG, 8, at(10), 10), "another gap is another question"
 
 
 async def test_a_shard_that_goes_and_comes_back_begins_anew() -> None:
@@ -58,11 +63,11 @@ async def test_a_shard_that_goes_and_comes_back_begins_anew() -> None:
         asked.append(log)
 
     gaps = Gaps(reread)
-    assert gaps.before(LOG, 5, at(7))
+    assert gaps.before(LOG, 5, at(7), 7)
     await asyncio.sleep(0)
     # The empty batch arrived while the shard was away.
     gaps.forget(LOG)
-    assert gaps.before(LOG, 5, at(7))
+    assert gaps.before(LOG, 5, at(7), 7)
     await asyncio.sleep(0)
     assert asked == [LOG, LOG], "another gap is read again, not waited out for ever"
 

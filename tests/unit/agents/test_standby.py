@@ -26,9 +26,9 @@ class Reader:
     and here the test says when that is."""
 
     def __init__(self, settings: Settings, deliver: Any, **_: Any) -> None:
-        self.deliver: Callable[[TopicPartition, Sequence[ChangelogRecord]], Awaitable[None]] = (
-            deliver
-        )
+        self.deliver: Callable[
+            [TopicPartition, Sequence[ChangelogRecord], int], Awaitable[None]
+        ] = deliver
         self.free = asyncio.Event()
         self.starts: dict[TopicPartition, int] = {}
 
@@ -72,13 +72,13 @@ async def test_a_checkpoint_that_is_read_half_while_others_are_followed(
     reads.free.set()
     await standbys.follow({PARTITION: tables[PARTITION]})
     reads.free.clear()
-    await reads.deliver(PARTITION, written[:1])
+    await reads.deliver(PARTITION, written[:1], 0)
     following = asyncio.create_task(standbys.follow(tables))
     await asyncio.sleep(0)
-    await reads.deliver(PARTITION, written[1:])
+    await reads.deliver(PARTITION, written[1:], 0)
     reads.free.set()
     await following
-    await reads.deliver(PARTITION, written[reads.starts[PARTITION] :])
+    await reads.deliver(PARTITION, written[reads.starts[PARTITION] :], 0)
     assert dict(tables[PARTITION].rows()) == {key: encode_record(run) for key, run in runs.items()}
     for table in tables.values():
         table.close()

@@ -18,7 +18,7 @@ from tests.support import Lines
 
 CHANGELOG = TopicPartition("orders.runs-changelog", 3)
 
-Deliver = Callable[[TopicPartition, Sequence[Any]], Any]
+Deliver = Callable[[TopicPartition, Sequence[Any], int], Any]
 
 
 class Reader:
@@ -64,16 +64,16 @@ async def test_what_a_full_disk_has_not_taken_is_read_again(
     standbys = Standbys(Settings(), lines)
     reader: Any = standbys._reader
     await standbys.follow({CHANGELOG: table})
-    await reader.deliver(CHANGELOG, [Marked(4)])
+    await reader.deliver(CHANGELOG, [Marked(4)], 0)
     assert [fields["shard"] for fields in lines.of("standby_failed")] == [3]
-    await reader.deliver(CHANGELOG, [Marked(5)])
+    await reader.deliver(CHANGELOG, [Marked(5)], 0)
     assert table.as_of is None, "after what is missing nothing counts"
     table.full = False
     async with asyncio.timeout(5):
         while len(reader.followed) < 2:
             await asyncio.sleep(0)
     assert reader.followed == [{CHANGELOG: 0}, {CHANGELOG: 0}]
-    await reader.deliver(CHANGELOG, [Marked(4), Marked(5)])
+    await reader.deliver(CHANGELOG, [Marked(4), Marked(5)], 0)
     assert table.as_of is not None
     assert (table.as_of.marker, table.position) == (5, 7)
     await standbys.stop()
