@@ -365,12 +365,12 @@ class KafkaHost:
             del self._appending[owned]
 
     async def _append_as_one(self, owned: OwnedShard) -> None:
-        """Append what a shard hands out by checkpoints, one after the other, until there is no
+        """Append what a shard hands out by transactions, one after the other, until there is no
         more: what comes while one is under way is in the next."""
         try:
             # One that has failed is opened anew, with nothing of this.
             while (shard := owned.shard) and shard.open and not owned.closed and shard.has_output:
-                await self._checkpoint(owned)
+                await self._checkpoint(owned, at_once=True)
         finally:
             del self._appending[owned]
 
@@ -390,10 +390,10 @@ class KafkaHost:
             ]
             await asyncio.gather(*map(self._checkpoint, due))
 
-    async def _checkpoint(self, owned: OwnedShard) -> None:
+    async def _checkpoint(self, owned: OwnedShard, *, at_once: bool = False) -> None:
         try:
             assert self._producer is not None
-            await owned.checkpoint(self._producer)
+            await owned.checkpoint(self._producer, at_once=at_once)
         except Exception as error:
             # Whatever it was: one shard's failure must not end the checkpoints of the others.
             if owned.shard is None or not owned.shard.open:

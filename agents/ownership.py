@@ -153,9 +153,12 @@ class OwnedShard:
     def _named(self) -> dict[str, Any]:
         return {"workflow": self.workflow.name, "shard": self.partition}
 
-    async def checkpoint(self, producer: AIOKafkaProducer) -> None:
+    async def checkpoint(self, producer: AIOKafkaProducer, *, at_once: bool = False) -> None:
         """Make what has changed durable. producer: appends what is set aside, before that; for
         exactly once, the changelog's own does, and what is handed out too.
+
+        at_once: somebody waits for what is handed out: rows that nothing is set aside with are left
+        to the next one.
 
         Raises KafkaError if that failed: this shard must be closed then, and opened anew if it is
         still this worker's.
@@ -166,7 +169,8 @@ class OwnedShard:
                 return
             appends = shard.take_appends() if self.exactly_once else []
             # Both at once: what is set aside from now on belongs to the next checkpoint.
-            asides, checkpoint = shard.take_asides(), shard.checkpoint()
+            asides = shard.take_asides()
+            checkpoint = shard.checkpoint() if asides or not at_once else None
             try:
                 if self.exactly_once:
                     await self._write_as_one(appends, asides, checkpoint)

@@ -276,6 +276,13 @@ def a_result_knows_more_than_the_log(story: Story) -> Story:
     return with_log(story, [*log, ahead])
 
 
+@breaks("no_result_is_there_twice")
+def a_result_is_there_again(story: Story) -> Story:
+    first = next(r for r in story.logs[0] if b'"moved"' in (r.value or b""))
+    again = written(first, offset=story.logs[0][-1].offset + 1)
+    return replace(refolded(story, [*story.logs[0], again]), exactly_once=True)
+
+
 @breaks("what_counts_was_done")
 def a_step_was_left_out(story: Story) -> Story:
     step = call_of(story, "asks", "ASKING")

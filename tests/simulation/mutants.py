@@ -141,8 +141,11 @@ def _counts_twice() -> AbstractContextManager[Any]:
 # ---- in what is made durable
 
 
-async def _later_position(self: Any, producer: Any) -> None:
+async def _later_position(self: Any, producer: Any, **given: Any) -> None:
     """A checkpoint is taken for that of what has been folded while it was on its way."""
+    if self.exactly_once:
+        await _checkpoint(self, producer, **given)
+        return
     shard = self.shard
     async with self._turn:
         if shard is None or self.closed:
@@ -162,8 +165,11 @@ async def _later_position(self: Any, producer: Any) -> None:
             shard.committed(checkpoint)
 
 
-async def _position_first(self: Any, checkpoint: Any, table: Any) -> None:
+async def _position_first(self: Any, checkpoint: Any, table: Any, beside: Any = None) -> None:
     """The position is durable before the rows are."""
+    if beside is not None:
+        await _write(self, checkpoint, table, beside)
+        return
     table_id = table.as_of.table_id if table.as_of else "first"
     rows, records = records_of(checkpoint, table_id)
     *changed, marker = records
@@ -189,7 +195,10 @@ def _no_fence() -> AbstractContextManager[Any]:
 def _asides_later() -> Iterator[None]:
     """What is for other places is sent at leisure, once the checkpoint is there."""
 
-    async def checkpoint(self: Any, producer: Any) -> None:
+    async def checkpoint(self: Any, producer: Any, **given: Any) -> None:
+        if self.exactly_once:
+            await _checkpoint(self, producer, **given)
+            return
         shard = self.shard
         async with self._turn:
             if shard is None or self.closed:
@@ -224,6 +233,8 @@ async def _no_asides(self: Any, producer: Any, shard: Any, asides: Any) -> None:
 
 
 _send = OwnedShard._send
+_checkpoint = OwnedShard.checkpoint
+_write = changelog.Changelog.write
 
 
 def _uncommitted() -> AbstractContextManager[Any]:
@@ -283,11 +294,11 @@ MUTANTS: dict[str, Mutant] = {
     "asides lost at a crash": Mutant(_asides_later, 100),
     "asides lost": Mutant(lambda: patch.object(OwnedShard, "_send", _no_asides), 60),
     "uncommitted rows read": Mutant(_uncommitted, 150),
-    "results not appended again": Mutant(_drops_results, 100),
+    "results not appended again": Mutant(_drops_results, 200),
     "gaps believed": Mutant(_believes_gaps, 100),
-    "results not in the transaction": Mutant(_once_forgotten, 400),
-    "aborted results read": Mutant(_aborted_read, 400),
-    "results out of turn": Mutant(_out_of_turn, 400),
+    "results not in the transaction": Mutant(_once_forgotten, 60),
+    "aborted results read": Mutant(_aborted_read, 60),
+    "results out of turn": Mutant(_out_of_turn, 60),
     "misplaced requests taken": Mutant(_stays_where_it_is, 40),
 }
 

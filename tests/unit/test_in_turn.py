@@ -57,6 +57,7 @@ async def live(workflow: Workflow[Any, Any]) -> AsyncIterator[Living]:
         live.shard.fold(live.log[1:])
         await settle()
         live.clock.step(HOUR)
+        live.shard.scan_agenda(live.clock.now())
         live.shard.tick(live.clock.now())
         await settle()
         yield live
