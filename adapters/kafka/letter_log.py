@@ -41,7 +41,7 @@ class KafkaLetters:
         try:
             async with self._turn:
                 if self._consumer is None:
-                    self._consumer = await started(consumer(self._settings))
+                    self._consumer = await started(consumer(self._settings, committed=True))
                 reader = self._consumer
                 ends = await reader.end_offsets(partitions)
                 for at in partitions:
