@@ -1,7 +1,9 @@
 """A worker that serves the page, on a thread of its own: a browser is driven from the test's."""
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -70,6 +72,11 @@ class Site:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        # A browser connects while nobody takes it any more, and whichever test runs when such a
+        # connection is thrown away would be blamed for it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def trigger(self, foreign_id: str, workflow: str = "orders", **given: Any) -> str:
         """The id of a run that is accepted. given: fields of its object."""
