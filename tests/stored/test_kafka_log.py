@@ -117,7 +117,8 @@ async def test_the_broker_and_redis_stop_and_start(
     await trigger(crowd)
     await some_more(crowd)
     await asyncio.to_thread(own_redis.kill)
-    await until(lambda: process.says('"store_unreachable"') > 0, "the process notices")
+    # Whether it has rows to write just then is a matter of its speed; its roles it has to renew.
+    await until(lambda: process.says('"roles_unreachable"') > 0, "the process notices")
     await asyncio.to_thread(own_redis.start)
     await some_more(crowd)
     await asyncio.to_thread(own_kafka.kill)
@@ -125,7 +126,7 @@ async def test_the_broker_and_redis_stop_and_start(
     await asyncio.to_thread(own_kafka.start)
     await crowd.nothing_lost_and_nothing_twice(RUNS)
     assert process.says('"brokers_unreachable"') == 1
-    assert process.says('"store_unreachable"') == 1
+    assert process.says('"store_unreachable"') <= 1
 
 
 async def test_who_writes_to_the_topic_is_heard(
