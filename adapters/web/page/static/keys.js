@@ -1,10 +1,10 @@
 // What the keyboard does, and the dialog that tells it.
-import { html, useEffect, useRef } from "./core.js";
+import { html, useLayoutEffect, useRef } from "./core.js";
 import { Dialog } from "./parts.js";
 import { go } from "./router.js";
 
 const PLACES = { o: "#/", r: "#/runs", d: "#/letters", s: "#/schedules" };
-const WITHIN = 1_000; // ms between the two keys of a pair
+const WITHIN = 1_500; // ms between the two keys of a pair, as they were pressed
 
 const typing = (event) => event.target.closest?.("input, select, textarea, dialog") !== null
   && event.target.closest !== undefined;
@@ -13,17 +13,18 @@ const typing = (event) => event.target.closest?.("input, select, textarea, dialo
 export function useKeys(act) {
   const kept = useRef(act);
   kept.current = act;
-  useEffect(() => {
-    let pressed = 0;
+  // In the same turn as the first drawing: an effect comes after it, and a key pressed between was lost.
+  useLayoutEffect(() => {
+    let pressed = -WITHIN;
     const down = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
       const { key } = event;
-      if (Date.now() - pressed < WITHIN && PLACES[key]) go(PLACES[key]);
+      if (event.timeStamp - pressed < WITHIN && PLACES[key]) go(PLACES[key]);
       else if (key === "?") kept.current.help();
       else if (key === "t") kept.current.turn();
       else if (key === "/") focusFilter();
       else if (key !== "g") return;
-      pressed = key === "g" ? Date.now() : 0;
+      pressed = key === "g" ? event.timeStamp : -WITHIN;
       event.preventDefault();
     };
     addEventListener("keydown", down);
