@@ -17,6 +17,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 from faust.app.base import BootStrategy
 from faust.types import TP
+from prometheus_client.registry import Collector
 from yarl import URL
 
 from streamwf.access import Authenticator
@@ -24,6 +25,7 @@ from streamwf.adapters.kafka.outages import outages
 from streamwf.adapters.kafka.reach import unreachable
 from streamwf.adapters.kafka.topics import Topics, app_id_of, check_group, ensure_topics
 from streamwf.adapters.relay_metrics import RelayCollector
+from streamwf.adapters.table_metrics import TableCollector
 from streamwf.adapters.web import Server, access_of, application, serve
 from streamwf.agents.assignment import WorkflowTable, WorkflowTableManager
 from streamwf.agents.batches import Batch, BatchChannel
@@ -125,7 +127,9 @@ class WorkflowApp(faust.App):
             followed = outages.followed(self.settings.brokers, lambda: self.consumer.heard_at)
             await self._outages.enter_async_context(followed)
             await self.host.start()
-            collectors = [await self._start_relay()] if self.settings.relay else []
+            collectors: list[Collector] = [TableCollector(self.host.data.memory.used)]
+            if self.settings.relay:
+                collectors.append(await self._start_relay())
             operations = Operations(self.host)
             web = application(
                 operations,

@@ -24,7 +24,7 @@ class DataDir:
     def __init__(self, path: Path, terms: Mapping[str, Terms]) -> None:
         self.path = path
         self._terms = terms
-        self._memory = Memory()
+        self.memory = Memory()
         self._tables: dict[Held, RunsTable] = {}
         self._lock: IO[str] | None = None
 
@@ -45,7 +45,7 @@ class DataDir:
         """The table of a shard, opened if it is not yet."""
         if held not in self._tables:
             terms = self._terms[held[0]]
-            self._tables[held] = RunsTable(self._path(held), self._memory, terms)
+            self._tables[held] = RunsTable(self._path(held), self.memory, terms)
         return self._tables[held]
 
     def kept(self, held: Held) -> bool:

@@ -34,7 +34,7 @@ FULL_BUFFERS = 600.0
 
 #: Each figure that has to be flat: what it is, its unit, and what it may grow by.
 BOUNDS = {
-    "rss_mb": ("memory", "MB", Bound(0.05, 24.0, FULL_BUFFERS)),
+    "own_mb": ("memory but for RocksDB's cache and buffers", "MB", Bound(0.05, 24.0, FULL_BUFFERS)),
     "files": ("open files", "", Bound(0.05, 8.0)),
     "threads": ("threads", "", Bound(0.0, 4.0)),
     "cpu_us": ("CPU for a transition", "us", Bound(0.15, 20.0)),

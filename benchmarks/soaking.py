@@ -36,13 +36,15 @@ class Sample:
 
     at: seconds since the load began. cpu_us: CPU for each transition since the last sample, in
     microseconds. p50_ms, p99_ms: of the runs whose latency was measured since then, from the
-    request to the answer that they have ended. rows: runs in the tables. store_mb: the worker's
+    request to the answer that they have ended. rows: runs in the tables. own_mb: resident memory
+    but for RocksDB's cache and buffers, which fill up to what they may have. store_mb: the worker's
     data directory. log, changelog: records that were ever written.
     """
 
     at: float
     transitions: float
     rss_mb: float
+    own_mb: float
     files: int
     threads: int
     cpu_us: float
@@ -147,27 +149,29 @@ class Sampler:
         self._transitions, self._cpu = transitions, cpu
         rss_mb, threads = memory_and_threads(self._pid)
         p50_ms, p99_ms = probes.take()
+        filling = await told(session, self._url, "streamwf_table_memory_bytes")
         return Sample(
             at=time.monotonic() - self._begun,
             transitions=transitions,
             rss_mb=rss_mb,
+            own_mb=rss_mb - filling / MB,
             files=len(os.listdir(f"/proc/{self._pid}/fd")),
             threads=threads,
             cpu_us=1e6 * used / done if done else float("nan"),
             p50_ms=p50_ms,
             p99_ms=p99_ms,
-            rows=await rows_of(session, self._url),
+            rows=await told(session, self._url, "streamwf_runs"),
             store_mb=size_of(self._folder / "data"),
             log=sum(ends[each] for each in self._log),
             changelog=sum(ends[each] for each in self._changelog),
         )
 
 
-async def rows_of(session: aiohttp.ClientSession, url: str) -> float:
-    """How many runs the tables have."""
+async def told(session: aiohttp.ClientSession, url: str, metric: str) -> float:
+    """What a worker tells of a metric, in all."""
     async with session.get(f"{url}/metrics") as answer:
         text = await answer.text()
-    return sum(map(float, re.findall(r"^streamwf_runs\{[^}]*\} (\S+)", text, re.M)))
+    return sum(map(float, re.findall(rf"^{metric}\{{[^}}]*\}} (\S+)", text, re.M)))
 
 
 async def soak(

@@ -73,6 +73,11 @@ class Memory:
         self.cache = Cache(_CACHE_BYTES)
         self.buffers = WriteBufferManager(_BUFFER_BYTES, False)
 
+    def used(self) -> dict[str, int]:
+        """Bytes that each part has now. The cache keeps what was read up to 64 MiB, the buffers
+        what was written up to 96 MiB; both are filled before anything is dropped."""
+        return {"cache": self.cache.get_usage(), "buffers": self.buffers.get_usage()}
+
 
 class RunsTable:
     """Implements `streamwf.ports.ShardTable`."""

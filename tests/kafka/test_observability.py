@@ -75,7 +75,7 @@ async def test_a_worker_has_every_metric(cluster: Cluster) -> None:
 
     await until(folded, "a checkpoint of all")
     found = await metrics(worker)
-    described = {metric.name for metric in METRICS}
+    described = {metric.name for metric in METRICS} | {"streamwf_table_memory_bytes"}
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in found} >= described
     assert {re.sub("_(bucket|sum|count|created)$", "", name) for name in found} <= described
     assert found["streamwf_run_state_changes_total"]["orders", "RUNNING", "COMPLETED"] == RUNS + 1
@@ -83,6 +83,8 @@ async def test_a_worker_has_every_metric(cluster: Cluster) -> None:
         ("orders", "PICKED", "step", "ValueError")
     }
     assert found["streamwf_step_duration_seconds_count"]["orders", "PACKED"] == RUNS + 1
+    memory = found["streamwf_table_memory_bytes"]
+    assert memory.keys() == {("buffers",), ("cache",)} and memory["buffers",] > 0
     assert found["streamwf_event_latency_seconds_count"]["orders",] >= 4
     assert found["streamwf_checkpoint_duration_seconds_count"]["orders",] >= 1
     assert found["streamwf_checkpoint_failures_total"] == {("orders",): 0}
