@@ -21,7 +21,7 @@ RUNS = 50
 #: Labels in an order that all metrics have them in.
 ORDER = [
     *("workflow", "status", "kind", "error", "type", "verdict", "reason", "previous"),
-    *("process", "state", "role", "shard", "le"),
+    *("process", "state", "role", "shard", "part", "le"),
 ]
 
 #: What every line has, by whatever it was logged.
@@ -84,7 +84,8 @@ async def test_a_worker_has_every_metric(cluster: Cluster) -> None:
     }
     assert found["streamwf_step_duration_seconds_count"]["orders", "PACKED"] == RUNS + 1
     memory = found["streamwf_table_memory_bytes"]
-    assert memory.keys() == {("buffers",), ("cache",)} and memory["buffers",] > 0
+    assert memory.keys() == {("buffers",), ("cache",)}
+    assert memory["buffers",] > 0
     assert found["streamwf_event_latency_seconds_count"]["orders",] >= 4
     assert found["streamwf_checkpoint_duration_seconds_count"]["orders",] >= 1
     assert found["streamwf_checkpoint_failures_total"] == {("orders",): 0}
