@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -31,6 +32,13 @@ def producer(settings: Settings, transactional_id: str | None = None) -> AIOKafk
         transaction_timeout_ms=60_000,
         request_timeout_ms=40_000,
     )
+
+
+class Placed(NamedTuple):
+    """The offsets of the first record that was appended, and of the last one."""
+
+    first: int
+    last: int
 
 
 class LazyProducer:
@@ -78,8 +86,8 @@ async def append_batch(
     partition: int,
     records: Iterable[tuple[bytes | None, bytes | None]],
     headers: Sequence[Header] = (),
-) -> int:
-    """Append (key, value) records in order, and return the offset of the last one.
+) -> Placed:
+    """Append (key, value) records in order. Others may have appended some between them.
 
     One future for each batch, not for each record: that is a quarter of the cost of producing.
     Raises aiokafka's KafkaError.
@@ -92,10 +100,8 @@ async def append_batch(
             batch = to.create_batch()
             batch.append(key=key, value=value, timestamp=None, headers=marks)
     futures.append((await _send(to, batch, topic, partition), batch.record_count()))
-    last = -1
-    for future, count in futures:
-        last = (await future).offset + count - 1
-    return last
+    bases = [((await future).offset, count) for future, count in futures]
+    return Placed(bases[0][0], sum(bases[-1]) - 1)
 
 
 async def _send(
