@@ -15,21 +15,28 @@ class InTurn:
     """The results of one shard that are handed out and not folded yet, and those that wait."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str, str, str], list[Result]] = {}
+        # By run: the id of the result that is on its way, and those that wait for it.
+        self._turns: dict[tuple[str, str, str], tuple[str, list[Result]]] = {}
 
     def may_go(self, record: Record, event: Event) -> bool:
         """Whether no other result of the run is on its way. If one is, this waits for it."""
         run = _run_of(event)
-        waiting = self._waiting.get(run)
-        if waiting is None:
-            self._waiting[run] = []
+        turn = self._turns.get(run)
+        if turn is None:
+            self._turns[run] = (event.id, [])
             return True
-        waiting.append((record, event))
+        turn[1].append((record, event))
         return False
 
     def folded(self, event: Event) -> list[Result]:
-        """A result has come back; those that have waited for it, the first one first."""
-        return self._waiting.pop(_run_of(event), [])
+        """An event has come back; those that have waited for it, the first one first. What a
+        mailbox is told is a result, too, and requests of others are none."""
+        run = _run_of(event)
+        turn = self._turns.get(run)
+        if turn is None or turn[0] != event.id:
+            return []
+        del self._turns[run]
+        return turn[1]
 
 
 def _run_of(event: Event) -> tuple[str, str, str]:

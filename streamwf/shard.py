@@ -39,7 +39,6 @@ from .events import (
     REJECTED,
     RELEASED,
     REQUESTS,
-    RESULTS,
     TRIGGER,
     Event,
     decode_event,
@@ -225,7 +224,7 @@ class Shard:
         for record in records:
             event = self._fold_one(record, now)
             self.position = record.offset + 1
-            if self._in_turn is not None and event is not None and event.type in RESULTS:
+            if self._in_turn is not None and event is not None:
                 for waited in self._in_turn.folded(event):
                     self._result(*waited)
         if self._changed and self.live:

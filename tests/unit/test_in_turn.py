@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamwf import Run, Workflow
-from streamwf.events import MOVED, STARTED, TRIGGER, Event
+from streamwf.events import CALLBACK, MOVED, STARTED, TRIGGER, Event
 from streamwf.shard import Append
 from tests.support import WORKFLOW, settle
 from tests.unit.living import Living, living
@@ -97,10 +97,24 @@ async def test_what_has_waited_goes_if_the_first_was_refused(live: Living, gate:
     await settle()
     [first] = live.shard.take_appends()
     refused = msgspec.json.decode(first.value, type=Event)
-    refused = msgspec.structs.replace(refused, timer="none", id="other")
+    refused = msgspec.structs.replace(refused, timer="none")
     live.append(refused)
     live.shard.fold(live.log[2:])
     await settle()
     [moved] = taken(live)
     assert (moved.status, moved.timer) == ("SLOW", "")
     assert isinstance(first, Append)
+
+
+async def test_each_callback_that_nobody_came_for_leaves_its_mailbox(
+    workflow: Workflow[Any, Any],
+) -> None:
+    async with living(workflow, once=True) as live:
+        for number in (1, 2):
+            until = live.clock.now() + number * HOUR
+            live.ask(CALLBACK, f"c-{number}", call="told", until=until)
+        await live.pump()
+        for left in (1, 0):
+            live.clock.step(HOUR)
+            await live.pump()
+            assert len(live.shard.rows.mailboxes) == (left > 0)
