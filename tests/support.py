@@ -87,7 +87,7 @@ def examples(count: int) -> settings:
 
 
 async def eventually(
-    look: Callable[[], T] | Callable[[], Awaitable[T]], *, within: float = 5.0
+    look: Callable[[], T] | Callable[[], Awaitable[T]], *, within: float = 30.0
 ) -> T:
     """What `look` gives, as soon as it is true."""
     deadline = time.monotonic() + within

@@ -48,9 +48,11 @@ class Worker:
         self.log = folder / f"{name}.log"
         self._environment = {**environment, "STREAMWF_DATA_DIR": str(self.data_dir)}
         self.process: subprocess.Popen[bytes] | None = None
+        self._begun = 0
 
     def start(self, **environment: str) -> "Worker":
         with self.log.open("ab") as log:
+            self._begun = log.tell()
             self.process = subprocess.Popen(
                 self._command,
                 env={**os.environ, **self._environment, **environment},
@@ -91,8 +93,9 @@ class Worker:
 
     @property
     def url(self) -> str:
-        """Where it listens, after the last start."""
-        told = [line for line in self.text().splitlines() if "worker_listens" in line]
+        """Where it listens, after the last start. Raises IndexError while it doesn't."""
+        lines = self.log.read_bytes()[self._begun :].decode().splitlines()
+        told = [line for line in lines if "worker_listens" in line]
         return re.findall(r"http://[\d.:]+", told[-1])[0]
 
 

@@ -5,15 +5,19 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.page.site import Site, serving
+from tests.page.site import PATIENCE, Site, serving
 
 #: Nothing that it would fetch by itself, and no sandbox, which containers can't give.
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+
+# A deadline says how long a failure takes. Five seconds, if nothing is said, are few on a machine that
+# does other work beside.
+expect.set_options(timeout=PATIENCE * 1000)
 
 #: What a browser says of answers that are errors; the page shows them.
 ANSWERED = "Failed to load resource"
@@ -48,7 +52,7 @@ def site() -> Iterator[Site]:
 def page(browser: Browser) -> Iterator[Page]:
     """A window. Whatever its console calls an error fails the test, as what is blocked does."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE * 1000)
     opened, errors = context.new_page(), list[str]()
 
     def heard(message: ConsoleMessage) -> None:

@@ -54,6 +54,7 @@ def test_no_serious_finding(site: Site, browser: Browser, theme: str, width: int
         findings[view] = found(page)
     page.goto(f"{site.url}/#/run/{paused}")
     page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     findings["dialog"] = found(page)
     context.close()
     assert findings == {view: [] for view in [*views, "dialog"]}

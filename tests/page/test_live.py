@@ -2,20 +2,19 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.site import Site
+from tests.page.site import PATIENCE, Site
+from tests.servers import free_port
 
 MODULE = "from tests.page import flows\n\norders = flows.orders()\n"
 
@@ -63,7 +62,7 @@ EVENTS = """
 
 def until_heard(page: Page, times: int) -> None:
     """Not `wait_for_function`: it would need what the page's policy forbids."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while page.evaluate("window.heard") != times:
         assert time.monotonic() < deadline
         page.wait_for_timeout(20)
@@ -102,7 +101,7 @@ def test_ten_thousand_rows(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/runs?order=foreign_id")
     expect(page.get_by_text("10,000 runs")).to_be_visible()
     box, last = page.get_by_role("group", name="Runs"), page.get_by_text("o-09999", exact=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not last.is_visible():
         assert time.monotonic() < deadline
         box.evaluate("box => box.scrollTop = box.scrollHeight")
@@ -116,9 +115,8 @@ def test_ten_thousand_rows(site: Site, page: Page) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        number: int = probe.getsockname()[1]
-        return number
+    """It stays free while the worker is gone: no system lends it to who connects somewhere."""
+    return free_port()
 
 
 @contextmanager
@@ -135,7 +133,7 @@ def worker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not answers(port):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -148,9 +146,9 @@ def worker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def answers(port: int) -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE) as answer:
             return bool(answer.status == 200)
-    except URLError:
+    except OSError:
         return False
 
 
