@@ -338,8 +338,8 @@ class StoredHost:
 
     async def _checkpoint(self, owned: StoredShard) -> None:
         try:
-            await owned.checkpoint()
-            if self._away:
+            # One that has nothing to store says nothing of the store.
+            if await owned.checkpoint() and self._away:
                 self._shard_logger.info("store_reachable_again")
                 self._away = False
         except Exception as error:

@@ -78,10 +78,11 @@ class StoredShard:
         async with self._turn:
             await self._send(self.shard.take_asides())
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self) -> bool:
         """Make what has changed durable: first what it has for other places, then its rows.
 
-        Raises StoreUnreachable: it is tried again with the next one. Raises Fenced and RowsLost.
+        Returns whether there were any. Raises StoreUnreachable: it is tried again with the next
+        one. Raises Fenced and RowsLost.
         """
         async with self._turn:
             # Both at once: what is set aside from now on belongs to the next checkpoint.
@@ -98,6 +99,7 @@ class StoredShard:
                 self.table.write(checkpoint)
                 self.shard.committed(checkpoint)
                 self._stored_at = monotonic()
+            return checkpoint is not None
 
     def _due_checkpoint(self) -> Checkpoint | None:
         if not self.shard.changed and monotonic() < self._stored_at + IDLE:

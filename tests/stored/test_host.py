@@ -10,7 +10,7 @@ import structlog
 from streamwf.adapters.roles.memory import MemoryRoleScheduler
 from streamwf.adapters.streams.memory import MemoryStreamer
 from streamwf.adapters.tracing import OpenTelemetry
-from streamwf.errors import LogShorterThanTables, RowsLost, StreamwfError
+from streamwf.errors import LogShorterThanTables, RowsLost, StoreUnreachable, StreamwfError
 from streamwf.execute import SystemClock
 from streamwf.operations import Operations
 from streamwf.ports import Checkpoint, Hold, RoleScheduler, ShardId
@@ -90,6 +90,40 @@ async def test_rows_that_were_lost_are_folded_again() -> None:
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
         "checkpoint_failed"
     ]
+
+
+class Away(MemoryStore):
+    """Can't be reached while `away` is set. asked: how often it could not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.asked = 0
+
+    async def store(self, shard: ShardId, checkpoint: Checkpoint, token: int) -> None:
+        if self.away:
+            self.asked += 1
+            raise StoreUnreachable(store="It", cause="no answer", setting="store")
+        await super().store(shard, checkpoint, token)
+
+
+async def test_a_store_that_is_away_is_told_once_though_most_shards_have_nothing_to_store() -> None:
+    store = Away()
+    async with host_on(store, [], shards=4) as host:
+        operations = Operations(host)
+        await until(lambda: len([*host.shards("orders")]) == 4, "all are open")
+        with structlog.testing.capture_logs() as logs:
+            store.away = True
+            await operations.trigger("orders", Trigger(foreign_id="o-1", object={}))
+            await until(lambda: store.asked >= 3, "it is asked again and again")
+            store.away = False
+            known = ("store_unreachable", "store_reachable_again")
+
+            def told() -> list[str]:
+                return [line["event"] for line in logs if line["event"] in known]
+
+            await until(lambda: known[1] in told(), "it is there again")
+    assert told() == [*known]
 
 
 async def test_a_log_that_is_shorter_than_the_rows_is_refused() -> None:
