@@ -111,10 +111,17 @@ async def test_a_store_that_is_away_is_told_once_though_most_shards_have_nothing
     store = Away()
     async with host_on(store, [], shards=4) as host:
         operations = Operations(host)
+        places = [ShardId("orders", number) for number in range(4)]
+
+        def stored() -> bool:
+            return all(store._table(place).position is not None for place in places)
+
         await until(lambda: len([*host.shards("orders")]) == 4, "all are open")
+        await operations.trigger("orders", Trigger(foreign_id="o-1", object={}))
+        await until(stored, "each has stored how far it is")
         with structlog.testing.capture_logs() as logs:
             store.away = True
-            await operations.trigger("orders", Trigger(foreign_id="o-1", object={}))
+            await operations.trigger("orders", Trigger(foreign_id="o-2", object={}))
             await until(lambda: store.asked >= 3, "it is asked again and again")
             store.away = False
             known = ("store_unreachable", "store_reachable_again")
