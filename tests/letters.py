@@ -32,7 +32,7 @@ async def letters_at(worker: Worker, count: int) -> list[LetterView]:
             found[:] = [letter async for letter in client.dead_letters(orders)]
         return len(found) == count
 
-    await until(all_there, f"{count} letters", 30)
+    await until(all_there, f"{count} letters")
     return found
 
 
@@ -52,7 +52,7 @@ async def settled(first: Worker, again: Worker, restart: Worker) -> None:
     restart.stop()
     before = restart.says("worker_listens")
     restart.start(STREAMWF_MAX_RECORD_BYTES=ROOM)
-    await until(lambda: restart.says("worker_listens") > before, "it listens again", 30)
+    await until(lambda: restart.says("worker_listens") > before, "it listens again")
 
 
 async def sent_again(worker: Worker) -> None:

@@ -25,7 +25,7 @@ HELLO = str(ROOT / "examples" / "hello.py")
 DEV = (sys.executable, "-m", "streamwf.cli", "dev")
 
 #: Seconds that anything may take.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @contextmanager

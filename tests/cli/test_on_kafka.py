@@ -64,7 +64,7 @@ def listening(log: Path) -> str | None:
 
 def is_ready(url: str) -> bool:
     try:
-        with urlopen(f"{url}/readyz", timeout=5):
+        with urlopen(f"{url}/readyz", timeout=PATIENCE):
             return True
     except OSError:
         return False

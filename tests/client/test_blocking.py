@@ -19,7 +19,7 @@ from streamwf.views import Filter
 from tests.cli.conftest import served
 from tests.cli.sample import Parcel, Status, parcels
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

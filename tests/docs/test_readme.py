@@ -30,7 +30,7 @@ HELLO = ROOT / "examples" / "hello.py"
 PEOPLE = '{"foreign_id": "alan", "object": {"name": "Alan"}}\n'
 
 #: Seconds that a block may take.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Dev(NamedTuple):

@@ -73,11 +73,11 @@ class Worker:
         self.signal(signal.SIGKILL)
         self.wait()
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 60) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 
-    def stop(self, timeout: float = 30) -> int:
+    def stop(self, timeout: float = 60) -> int:
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 

@@ -57,7 +57,7 @@ def place_of(key: bytes) -> int:
 @pytest.mark.timeout(120)
 async def test_each_goes_to_the_dead_letters_with_its_reason(cluster: Cluster) -> None:
     worker = cluster.worker("first").start()
-    await until(lambda: worker.says("shard_opened") >= 4, "ready", 30)
+    await until(lambda: worker.says("shard_opened") >= 4, "ready")
     for value, _ in BAD.values():
         await cluster.produce(value, key=b"key")
     await cluster.trigger(["good"])
@@ -66,7 +66,7 @@ async def test_each_goes_to_the_dead_letters_with_its_reason(cluster: Cluster) -
     async def buried() -> bool:
         return len(await cluster.records(cluster.topics.dead_letters)) >= len(BAD)
 
-    await until(buried, "all dead letters", 30)
+    await until(buried, "all dead letters")
     letters = {
         dict(record.headers)["reason"].decode(): record
         for record in await cluster.records(cluster.topics.dead_letters)
@@ -87,7 +87,7 @@ async def test_each_goes_to_the_dead_letters_with_its_reason(cluster: Cluster) -
 @pytest.mark.timeout(120)
 async def test_a_request_in_the_wrong_partition_is_forwarded_once(cluster: Cluster) -> None:
     worker = cluster.worker("first").start()
-    await until(lambda: worker.says("shard_opened") >= 4, "ready", 30)
+    await until(lambda: worker.says("shard_opened") >= 4, "ready")
     # As kcat does it: one line, no key, and whatever partition its own partitioner chooses.
     line = b'{"type": "trigger", "subject": "order-123", "data": {"item": "book"}}'
     wrong = (place_of(b"order-123") + 1) % PARTITIONS

@@ -43,7 +43,7 @@ async def each_result_once(cluster: Cluster, runs: int) -> None:
 
 
 async def ready(*workers: Worker) -> None:
-    await until(lambda: sum(w.says("shard_opened") for w in workers) >= PARTITIONS, "ready", 30)
+    await until(lambda: sum(w.says("shard_opened") for w in workers) >= PARTITIONS, "ready")
 
 
 @pytest.mark.timeout(300)

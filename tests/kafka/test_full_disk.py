@@ -47,7 +47,7 @@ def worker_on(disk: tuple[Path, Space], cluster: Cluster, **environment: str) ->
 async def test_it_goes_on_once_there_is_room(cluster: Cluster, disk: tuple[Path, Space]) -> None:
     place, space = disk
     worker = worker_on(disk, cluster)
-    await until(lambda: worker.says("shard_opened") >= 4, "ready", 30)
+    await until(lambda: worker.says("shard_opened") >= 4, "ready")
     await cluster.trigger(f"before-{n}" for n in range(50))
     await all_complete(cluster, 50)
     async with filled(space.seen(place)) as fill:
@@ -66,9 +66,9 @@ async def test_a_copy_is_kept_again_once_there_is_room(
     place, space = disk
     standby = {"STREAMWF_STANDBY_REPLICAS": "1"}
     owner = cluster.worker("owner", **standby).start()
-    await until(lambda: owner.says("shard_opened") >= 4, "ready", 30)
+    await until(lambda: owner.says("shard_opened") >= 4, "ready")
     copies = worker_on(disk, cluster, **standby)
-    await until(lambda: copies.says("shard_opened") >= 2, "the copies", 30)
+    await until(lambda: copies.says("shard_opened") >= 2, "the copies")
     async with filled(space.seen(place)) as fill:
         fill()
         await cluster.trigger(f"meanwhile-{n}" for n in range(50))
@@ -85,7 +85,7 @@ async def test_a_copy_is_kept_again_once_there_is_room(
             ends[n] for n in range(PARTITIONS)
         ]
 
-    await until(caught_up, "all copies as of the end", 30)
+    await until(caught_up, "all copies as of the end")
 
 
 def position(table: Path) -> int:

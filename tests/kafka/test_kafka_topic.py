@@ -21,7 +21,7 @@ from tests.embedded.feeds import inner_until, one_step, place, used
 from tests.support import eventually
 
 #: Seconds that a broker may take for something.
-SOON = 30.0
+SOON = 60.0
 
 
 class Topic:

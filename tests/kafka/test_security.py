@@ -107,7 +107,7 @@ def worker_of(
 
 
 def told(url: str) -> str:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=PATIENCE) as answer:
         text: str = answer.read().decode()
         return text
 

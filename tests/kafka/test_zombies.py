@@ -36,7 +36,7 @@ async def trigger_in(worker: Worker, cluster: Cluster, name: str) -> None:
     async def folded() -> bool:
         return await triggers(worker) > before
 
-    await until(folded, f"{name} triggers in the worker's shards", 30)
+    await until(folded, f"{name} triggers in the worker's shards")
 
 
 async def zombie(cluster: Cluster, **environment: str) -> tuple[Worker, Worker]:
@@ -47,16 +47,16 @@ async def zombie(cluster: Cluster, **environment: str) -> tuple[Worker, Worker]:
     first = cluster.worker("first", **slow, FOLD_RECORD=str(folds))
     second = cluster.worker("second", **slow)
     first.start()
-    await until(lambda: first.says("shard_opened") >= 4, "the first worker", 30)
+    await until(lambda: first.says("shard_opened") >= 4, "the first worker")
     await cluster.trigger(f"order-{n}" for n in range(100))
-    await until(lambda: (cluster.folder / "steps").exists(), "the first steps", 30)
+    await until(lambda: (cluster.folder / "steps").exists(), "the first steps")
     second.start()
-    await until(lambda: second.says("shard_opened") >= 2, "the second worker", 30)
+    await until(lambda: second.says("shard_opened") >= 2, "the second worker")
     # Right after a checkpoint of the first, so that it has rows to write when it is stopped. Its
     # steps may all have ended by now, so there is a checkpoint only if there is more to fold.
     durable = folds.stat().st_size
     await trigger_in(first, cluster, "middle")
-    await until(lambda: folds.stat().st_size > durable, "a checkpoint", 30)
+    await until(lambda: folds.stat().st_size > durable, "a checkpoint")
     await trigger_in(first, cluster, "late")
     first.signal(signal.SIGSTOP)
     opened = second.says("shard_opened")

@@ -114,15 +114,18 @@ async def test_what_comes_meanwhile_is_not_deleted(
     await store.close()
 
 
-async def test_a_relay_is_woken(on_postgres: AsyncEngine, postgres_url: str) -> None:
-    """Without being told, it would look every five seconds."""
+async def test_a_relay_is_woken(
+    on_postgres: AsyncEngine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without being told, it would never look again."""
+    monkeypatch.setattr("streamwf.adapters.sql.outbox.POLL_BEHIND_LISTEN", 10 * WITHIN)
     log = Listed(books)
     async with relaying(postgres_url, log):
         await ask(on_postgres, "b-0")
         await eventually(lambda: len(log.subjects()) == 1, within=WITHIN)
         for number in range(1, 30):
             await ask(on_postgres, f"b-{number}")
-            await eventually(lambda n=number: len(log.subjects()) == n + 1, within=4)  # type: ignore[misc]
+            await eventually(lambda n=number: len(log.subjects()) == n + 1, within=WITHIN)  # type: ignore[misc]
 
 
 async def test_it_looks_by_itself_where_nobody_tells(
@@ -227,7 +230,9 @@ async def test_a_row_that_can_not_be_appended_is_set_aside(engine: AsyncEngine, 
     await ask(engine, "b-3")
     async with relaying(url, log) as relay:
         await eventually(lambda: "b-3" in log.subjects(), within=WITHIN)
-        await eventually(lambda: relay.backlog and relay.backlog["books"].refused == 2, within=10)
+        await eventually(
+            lambda: relay.backlog and relay.backlog["books"].refused == 2, within=WITHIN
+        )
     assert log.subjects() == ["b-1", "b-2", "x" * 490, "b-3"]
     async with engine.connect() as connection:
         reasons = await connection.scalars(text("SELECT refused FROM streamwf_outbox ORDER BY id"))
@@ -242,7 +247,7 @@ async def test_rows_of_other_workflows_are_left(engine: AsyncEngine, url: str) -
     await ask(engine, "b-1")
     async with relaying(url, log) as relay:
         await eventually(lambda: log.subjects() == ["b-1"], within=WITHIN)
-        await eventually(lambda: list(relay.backlog) == ["others"], within=10)
+        await eventually(lambda: list(relay.backlog) == ["others"], within=WITHIN)
         assert relay.backlog["others"].waiting == 1
     assert await left(engine) == [{}]
 

@@ -15,8 +15,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
-# A deadline says how long a failure takes. Five seconds, if nothing is said, are few on a machine that
-# does other work beside.
+# A deadline says how long a failure takes. Five seconds, if nothing is said, are few on a machine
+# that does other work beside.
 expect.set_options(timeout=PATIENCE * 1000)
 
 #: What a browser says of answers that are errors; the page shows them.

@@ -8,7 +8,7 @@ from streamwf.adapters.roles.claim import Claim, elapsed
 async def test_it_is_lost_when_its_time_is_over() -> None:
     claim = Claim("role", 1, elapsed() + 0.05)
     assert claim.held
-    await asyncio.wait_for(claim.lost(), 10)
+    await asyncio.wait_for(claim.lost(), 60)
     assert not claim.held
 
 
@@ -18,7 +18,7 @@ async def test_what_is_lost_stays_lost() -> None:
     for claim in (late, ended):
         claim.renew(elapsed() + 60)
         assert not claim.held
-        await asyncio.wait_for(claim.lost(), 10)
+        await asyncio.wait_for(claim.lost(), 60)
 
 
 async def test_a_renewal_puts_it_off_for_those_who_wait() -> None:
@@ -29,4 +29,4 @@ async def test_a_renewal_puts_it_off_for_those_who_wait() -> None:
     await asyncio.wait([waiting], timeout=0.2)
     assert not waiting.done()
     claim.lose()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)

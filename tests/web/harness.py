@@ -133,7 +133,7 @@ class Worker:
         return run_id
 
     async def reached(self, run_id: str, status: str) -> Reply:
-        return await self.get(f"/api/v1/runs/{run_id}/await?status={status}&timeout=5")
+        return await self.get(f"/api/v1/runs/{run_id}/await?status={status}&timeout=30")
 
 
 @asynccontextmanager

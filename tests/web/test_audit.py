@@ -25,7 +25,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 async def waiting(worker: Worker) -> str:
     run_id = await started(worker, "o-1")
-    path = f"/api/v1/runs/{run_id}/await?status=PICKED&timeout=5"
+    path = f"/api/v1/runs/{run_id}/await?status=PICKED&timeout=30"
     assert (await worker.get(path, **ROOT)).status == 200
     return run_id
 
@@ -40,7 +40,7 @@ async def test_each_request_to_a_run_says_who_and_why(caplog: pytest.LogCaptureF
         called = {"name": "b-decide", "run_id": run_id, "payload": {"price": 7}}
         reply = await worker.post(f"{WORKFLOW}/callbacks", called, **who("operator"))
         assert reply.status == 200, reply.body
-        await worker.get(f"/api/v1/runs/{run_id}/await?timeout=5", **ROOT)
+        await worker.get(f"/api/v1/runs/{run_id}/await?timeout=30", **ROOT)
         assert (
             await worker.post(f"/api/v1/runs/{run_id}/delete-data", {}, **who("admin"))
         ).status == 200

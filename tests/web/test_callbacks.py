@@ -168,7 +168,7 @@ async def test_an_answer_that_nobody_gives_in_time(pair: Pair) -> None:
     assert reply.json["logged"] is True
     never.set()
     latest = "/api/v1/workflows/orders/latest/b-1"
-    assert (await pair.a.get(f"{latest}/await?status=SHIPPED&timeout=5")).status == 200
+    assert (await pair.a.get(f"{latest}/await?status=SHIPPED&timeout=30")).status == 200
 
 
 # ---- what nobody well-meaning sends

@@ -23,7 +23,7 @@ from tests.support import eventually
 from tests.web.crew import Crew, Member
 from tests.web.harness import Order, Status, Worker, orders, running
 
-SOON = 20.0
+SOON = 60.0
 EVENTS = "/api/v1/events"
 
 

@@ -17,7 +17,7 @@ async def raw(worker: Worker, request: bytes) -> bytes:
     try:
         writer.write(request)
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read()
     finally:
         writer.close()
@@ -212,7 +212,7 @@ async def test_run_ids_of_other_programs() -> None:
                 "data": {"price": 1},
             }
             worker.host.logs["orders"].append(None, json.dumps(event).encode(), 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len((await worker.get("/api/v1/runs")).json["runs"]) < 8:
                 await asyncio.sleep(0)
 

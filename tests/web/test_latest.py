@@ -53,7 +53,7 @@ async def test_the_latest_run_is_asked_whichever_worker_is_asked(pair: Pair) -> 
     first = await waiting(pair.a, "b-1")
     for worker in (pair.a, pair.b):
         assert (await worker.get(f"{LATEST}/b-1")).json["run_id"] == first
-        reply = await worker.get(f"{LATEST}/b-1/await?status=PICKED&timeout=5")
+        reply = await worker.get(f"{LATEST}/b-1/await?status=PICKED&timeout=30")
         assert (reply.status, reply.json["status"]) == (200, "PICKED")
         reply = await worker.post(f"{LATEST}/b-1/pause", {"reason": "lunch"})
         assert (reply.json["state"], reply.json["reason"]) == ("PAUSED", "lunch")
@@ -67,7 +67,7 @@ async def test_the_latest_run_is_asked_whichever_worker_is_asked(pair: Pair) -> 
     reply = await pair.a.post(f"{LATEST}/b-1/delete-data")
     assert problem(reply) == (409, "TransitionRefused")
     pair.b.gate.set()
-    assert (await pair.a.get(f"{LATEST}/b-1/await?timeout=5")).json["state"] == "COMPLETED"
+    assert (await pair.a.get(f"{LATEST}/b-1/await?timeout=30")).json["state"] == "COMPLETED"
     reply = await pair.a.post(f"{LATEST}/b-1/delete-data")
     assert reply.json["state"] == "DATA_DELETION_REQUESTED"
 

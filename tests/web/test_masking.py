@@ -41,7 +41,7 @@ from tests.web.harness import SplitPeers
 WORKFLOW = "/api/v1/workflows/payments"
 RUNS = f"{WORKFLOW}/runs"
 
-MOMENT = timedelta(seconds=10)
+MOMENT = timedelta(seconds=60)
 
 ROOT = {"Authorization": "Bearer root"}
 
@@ -83,7 +83,7 @@ class Site:
         return run_id
 
     async def reached(self, run_id: str, status: str) -> Any:
-        return await self.ask("GET", f"/api/v1/runs/{run_id}/await?status={status}&timeout=5")
+        return await self.ask("GET", f"/api/v1/runs/{run_id}/await?status={status}&timeout=30")
 
     def tells(self) -> list[str]:
         """The answers that tell a secret."""

@@ -202,7 +202,7 @@ async def test_a_run_that_does_not_exist(worker: Worker, method: str, path: str)
 async def test_await_answers_as_soon_as_the_run_is_there(worker: Worker) -> None:
     run_id = await worker.trigger("o-1")
     await worker.reached(run_id, "PICKED")
-    waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=5"))
+    waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=30"))
     await eventually(lambda: worker.shard.waiting._watchers)
     assert not waiting.done()
 
@@ -258,12 +258,13 @@ async def test_await_is_capped(worker: Worker, monkeypatch) -> None:
     assert (reply.status, reply.json["seconds"]) == (504, 0.02)
 
 
-async def test_a_stop_does_not_wait_for_those_who_wait(worker: Worker) -> None:
+async def test_a_stop_does_not_wait_for_those_who_wait(worker: Worker, monkeypatch) -> None:
+    monkeypatch.setattr("streamwf.adapters.web.handlers.LONGEST_AWAIT", 600.0)
     run_id = await worker.trigger("o-1")
-    waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=30"))
+    waiting = asyncio.create_task(worker.get(f"/api/v1/runs/{run_id}/await?timeout=600"))
     await eventually(lambda: worker.shard.waiting._watchers)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await worker.server.stop()
 
     reply = await waiting

@@ -11,7 +11,7 @@ from streamwf.adapters.web import connection, reading
 from tests.web.harness import Worker
 
 RUNS = b"/api/v1/workflows/orders/runs"
-SOON = 0.1
+SOON = 0.5
 
 
 async def opened(worker: Worker) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -32,7 +32,7 @@ async def trickle(writer: asyncio.StreamWriter, parts: bytes) -> None:
 async def cut_off(reader: asyncio.StreamReader) -> bytes:
     """What is answered until the connection ends; it has to."""
     told = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             while part := await reader.read(65_536):
                 told += part
@@ -98,7 +98,7 @@ async def test_an_answer_that_nobody_reads(worker: Worker, monkeypatch: pytest.M
         try:
             for _ in range(200):
                 await loop.sock_sendall(client, asked)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     await loop.sock_sendall(client, asked)
                     await asyncio.sleep(0.02)
@@ -125,7 +125,7 @@ async def test_a_body_of_a_hundred_megabytes(worker: Worker, chunked: bool) -> N
             pass
 
     task = asyncio.create_task(send())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         told = await reader.readuntil(b"}")
     task.cancel()
     writer.close()

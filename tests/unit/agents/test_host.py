@@ -85,7 +85,7 @@ async def test_what_a_shard_has_set_aside_holds_up_nobody_once_it_is_closed(
     owned.shard.fold([MemoryRecord(0, b"o-1", b"no event", 0)])
     await owned.close()
     [appending] = host._appending.values()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await appending
     assert owned.shard.has_output
     assert (sent, host._appending) == (0, {})
