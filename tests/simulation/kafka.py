@@ -108,16 +108,9 @@ class Producer:
         at = TopicPartition(topic, partition)
         return self._send(at, batch.records)
 
-    async def send_and_wait(
-        self,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        partition: int = 0,
-        timestamp_ms: int | None = None,
-        headers: Sequence[Header] = (),
-    ) -> Sent:
-        return await (await self.send(topic, value, key, partition, timestamp_ms, headers))
+    async def send_and_wait(self, *given: Any, **named: Any) -> Sent:
+        """As `send`, and waits for it."""
+        return await (await self.send(*given, **named))
 
     async def send(
         self,

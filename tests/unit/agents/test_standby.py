@@ -1,7 +1,6 @@
 """A standby that follows more changelogs loses nothing of those that it goes on with."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +15,16 @@ from streamwf.settings import Settings
 from streamwf.tables.changelog import ChangelogRecord, records_of
 from streamwf.tables.runs import Memory, RunsTable
 from tests.support import record
+from tests.unit.agents.reading import Reader
 
 PARTITION = TopicPartition("changelog", 0)
 OTHER = TopicPartition("changelog", 1)
 
 
-class Reader:
-    """In place of the one on Kafka. Like it, it delivers what it has read before it follows others,
-    and here the test says when that is."""
-
-    def __init__(self, settings: Settings, deliver: Any, **_: Any) -> None:
-        self.deliver: Callable[
-            [TopicPartition, Sequence[ChangelogRecord], int], Awaitable[None]
-        ] = deliver
-        self.free = asyncio.Event()
-        self.starts: dict[TopicPartition, int] = {}
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
-        await self.free.wait()
-        self.starts = {partition: position() for partition, position in positions.items()}
-
-
-@pytest.fixture
-def readers(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
-    made: list[Reader] = []
-
-    def make(*args: Any, **kwargs: Any) -> Reader:
-        made.append(Reader(*args, **kwargs))
-        return made[-1]
-
-    monkeypatch.setattr(standby, "LogReader", make)
-    return made
-
-
 async def test_a_checkpoint_that_is_read_half_while_others_are_followed(
-    tmp_path: Path, readers: list[Reader]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(standby, "LogReader", Reader)
     memory = Memory()
     tables = {
         partition: RunsTable(tmp_path / str(partition.partition), memory)
@@ -68,8 +37,7 @@ async def test_a_checkpoint_that_is_read_half_while_others_are_followed(
         for offset, (key, value) in enumerate(records_of(Checkpoint(changes, 7), "table")[1])
     ]
     standbys = Standbys(Settings())
-    [reads] = readers
-    reads.free.set()
+    reads: Any = standbys._reader
     await standbys.follow({PARTITION: tables[PARTITION]})
     reads.free.clear()
     await reads.deliver(PARTITION, written[:1], 0)
@@ -78,7 +46,7 @@ async def test_a_checkpoint_that_is_read_half_while_others_are_followed(
     await reads.deliver(PARTITION, written[1:], 0)
     reads.free.set()
     await following
-    await reads.deliver(PARTITION, written[reads.starts[PARTITION] :], 0)
+    await reads.deliver(PARTITION, written[reads.followed[-1][PARTITION] :], 0)
     assert dict(tables[PARTITION].rows()) == {key: encode_record(run) for key, run in runs.items()}
     for table in tables.values():
         table.close()

@@ -1,7 +1,6 @@
 """A standby follows its shard's changelog, whatever becomes of its disk meanwhile."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,9 @@ from streamwf.settings import Settings
 from streamwf.tables.changelog import MARKER_KEY, Marker
 from streamwf.tables.runs import AsOf, Memory, RunsTable
 from tests.support import Lines
+from tests.unit.agents.reading import Reader
 
 CHANGELOG = TopicPartition("orders.runs-changelog", 3)
-
-Deliver = Callable[[TopicPartition, Sequence[Any], int], Any]
-
-
-class Reader:
-    """Reads what it is given, when it is told to."""
-
-    def __init__(self, settings: Settings, deliver: Deliver, **given: Any) -> None:
-        self.deliver = deliver
-        self.followed: list[dict[TopicPartition, int]] = []
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def follow(self, positions: Mapping[TopicPartition, Callable[[], int]]) -> None:
-        self.followed.append({at: position() for at, position in positions.items()})
 
 
 class Table(RunsTable):
@@ -69,7 +52,7 @@ async def test_what_a_full_disk_has_not_taken_is_read_again(
     await reader.deliver(CHANGELOG, [Marked(5)], 0)
     assert table.as_of is None, "after what is missing nothing counts"
     table.full = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(reader.followed) < 2:
             await asyncio.sleep(0)
     assert reader.followed == [{CHANGELOG: 0}, {CHANGELOG: 0}]
