@@ -22,7 +22,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measured import PARTITIONS, STEPS, Usage
+from benchmarks.load import PARTITIONS, STEPS
+from benchmarks.measured import Usage
 from benchmarks.order_flow import OBJECT
 from benchmarks.throughput import HERE, fill_raw
 from streamwf.adapters.kafka.topics import ensure_topics

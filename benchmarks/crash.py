@@ -2,7 +2,6 @@
 nothing."""
 
 import asyncio
-import itertools
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,17 +11,17 @@ from pathlib import Path
 import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient
 
+from benchmarks import load
+from benchmarks.load import PARTITIONS, STEPS
 from benchmarks.order_flow import OBJECT
-from benchmarks.throughput import PARTITIONS, STEPS, Worker, moved, trigger_record
-from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.topics import Topics, admin, app_id_of, ensure_topics, partition_of
+from benchmarks.throughput import Worker, moved
+from streamwf.adapters.kafka.topics import admin, app_id_of, ensure_topics, partition_of
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.settings import Settings
 from streamwf.views import Trigger
 
-#: Runs that are started each second while a worker is killed, so that no shard is ever idle, and at
-#: a time.
-RATE, AT_A_TIME = 100, 10
+#: Runs that are started each second while a worker is killed, so that no shard is ever idle.
+RATE = 100
 
 #: Seconds that steps are noted for before a worker is killed, and that a takeover may take.
 BEFORE, PATIENCE = 3.0, 90.0
@@ -79,30 +78,12 @@ async def all_ready(workers: list[Worker]) -> None:
     await asyncio.gather(*(worker.ready() for worker in workers))
 
 
-async def start_runs(settings: Settings) -> None:
-    """Start runs, evenly, for as long as it is let."""
-    topic = Topics.of("orders", settings).events
-    to = producer(settings)
-    await to.start()
-    try:
-        for begin in itertools.count(time.time_ns(), AT_A_TIME):
-            piles: dict[int, list[tuple[bytes, bytes]]] = {}
-            for number in range(begin, begin + AT_A_TIME):
-                key, value = trigger_record(number)
-                piles.setdefault(partition_of(key.decode(), PARTITIONS), []).append((key, value))
-            for partition, pile in piles.items():
-                await append_batch(to, topic, partition, pile)
-            await asyncio.sleep(AT_A_TIME / RATE)
-    finally:
-        await to.stop()
-
-
 async def takeover(crew: Crew) -> tuple[float, float]:
     """Kill one of two workers. Seconds until the first step of its shards ran elsewhere, and until
     one had run in each of them."""
     await ensure_topics(["orders"], crew.settings)
     workers = crew.start("noted_flow.py")
-    running = asyncio.create_task(start_runs(crew.settings))
+    running = asyncio.create_task(load.feed(crew.settings, RATE, first=time.time_ns()))
     try:
         await all_ready(workers)
         await asyncio.sleep(BEFORE)
@@ -174,7 +155,7 @@ async def _under_load(
     members = await members_of(client, crew.settings)
     urls = [await worker.url() for worker in workers]
     async with aiohttp.ClientSession() as session:
-        feeding = asyncio.create_task(feed(crew.settings, session, urls))
+        feeding = asyncio.create_task(keep_busy(crew.settings, session, urls))
         try:
             while await done(session, urls) == 0:
                 await asyncio.sleep(0.1)
@@ -200,7 +181,7 @@ async def done(session: aiohttp.ClientSession, urls: list[str]) -> float:
     return sum([await moved(session, url) for url in urls])
 
 
-async def feed(settings: Settings, session: aiohttp.ClientSession, urls: list[str]) -> None:
+async def keep_busy(settings: Settings, session: aiohttp.ClientSession, urls: list[str]) -> None:
     """Let there always be runs that wait."""
     started = 0
     while True:

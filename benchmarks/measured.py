@@ -10,27 +10,23 @@ import json
 import resource
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
 
-from benchmarks.order_flow import OBJECT, orders
-from streamwf import embedded, events
+from benchmarks.load import PARTITIONS, STEPS, trigger
+from benchmarks.order_flow import orders
+from streamwf import embedded
 from streamwf.adapters import loggers
 from streamwf.agents.app import faust_app
 from streamwf.agents.worker import tune
 from streamwf.embedded import EmbeddedHost
-from streamwf.events import MOVED, Event
+from streamwf.events import MOVED
 from streamwf.measures import Measures
 from streamwf.settings import Settings
 from streamwf.verdict import Verdict
-
-PARTITIONS = 4
-STEPS = 3
 
 #: Seconds between two looks at what was counted.
 LOOK = 0.02
@@ -76,19 +72,6 @@ def transitions(measures: Measures) -> int:
     return measures.verdicts[MOVED, Verdict.ACCEPTED]
 
 
-def trigger(number: int) -> Event:
-    return events.request(
-        "orders",
-        events.TRIGGER,
-        f"order-{number}",
-        datetime.now(UTC),
-        event_id=str(uuid.uuid4()),
-        runid=str(uuid.uuid4()),
-        status="CREATED",
-        data=json.dumps(OBJECT).encode(),
-    )
-
-
 async def on_kafka(runs: int, brokers: str, prefix: str, folder: Path) -> Usage:
     """A worker on a log that the triggers are in already."""
     settings = Settings(
@@ -114,7 +97,7 @@ async def in_memory(runs: int) -> Usage:
     async with embedded(orders) as app:
         host = app.host
         assert isinstance(host, EmbeddedHost)
-        await host.append_all("orders", [trigger(number) for number in range(runs)])
+        await host.append_all("orders", [trigger(f"order-{number}") for number in range(runs)])
         measures = host.measures("orders")
         return await between(lambda: transitions(measures), STEPS * runs)
 

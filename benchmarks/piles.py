@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.throughput import trigger_record
+from benchmarks.load import trigger_record
 from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.reader import read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, ensure_topics, partition_of

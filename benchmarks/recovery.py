@@ -26,8 +26,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.crash import Alarms, Crew, alarms, takeover
+from benchmarks.load import PARTITIONS
 from benchmarks.piles import one_run, write_pile
-from benchmarks.throughput import HERE, PARTITIONS, Worker
+from benchmarks.throughput import HERE, Worker
 from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.adapters.local_kafka import find_broker
 from streamwf.settings import Settings

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks.flat import Bound, Flatness, flatness
+from benchmarks.load import PARTITIONS
 from benchmarks.population import grown
 from benchmarks.soaking import Sample, as_json, soak
-from benchmarks.throughput import PARTITIONS, Worker
+from benchmarks.throughput import Worker
 from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.adapters.local_kafka import find_broker
 from streamwf.settings import Settings

@@ -1,7 +1,6 @@
 """A worker under a steady load, and what it takes of the machine meanwhile."""
 
 import asyncio
-import itertools
 import os
 import re
 import statistics
@@ -14,18 +13,18 @@ from pathlib import Path
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from benchmarks.load import PARTITIONS, feed
 from benchmarks.order_flow import OBJECT, Order
 from benchmarks.recovery import cpu_of
 from benchmarks.soak_flow import Status, orders
-from benchmarks.throughput import PARTITIONS, Worker, moved, trigger_record
+from benchmarks.throughput import Worker, moved
 from streamwf import Client
-from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.reader import stop_consumer
-from streamwf.adapters.kafka.topics import Topics, partition_of
+from streamwf.adapters.kafka.topics import Topics
 from streamwf.settings import Settings
 
-#: Seconds between two piles of triggers, and between two runs whose latency is measured.
-PILE, PROBE = 0.1, 0.1
+#: Seconds between two runs whose latency is measured.
+PROBE = 0.1
 
 MB = 1 << 20
 
@@ -72,28 +71,6 @@ def size_of(folder: Path) -> float:
         except FileNotFoundError:
             continue
     return total / MB
-
-
-async def feed(settings: Settings, rate: float) -> None:
-    """Start so many runs a second, evenly, for as long as it is let."""
-    topic = Topics.of("orders", settings).events
-    to = producer(settings)
-    await to.start()
-    begun, numbers = time.monotonic(), itertools.count()
-    started = 0
-    try:
-        while True:
-            due = int((time.monotonic() - begun) * rate) - started
-            piles: dict[int, list[tuple[bytes, bytes]]] = {}
-            for number in itertools.islice(numbers, due):
-                key, value = trigger_record(number)
-                piles.setdefault(partition_of(key.decode(), PARTITIONS), []).append((key, value))
-            for partition, pile in piles.items():
-                await append_batch(to, topic, partition, pile)
-            started += due
-            await asyncio.sleep(PILE)
-    finally:
-        await to.stop()
 
 
 class Probes:

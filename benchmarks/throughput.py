@@ -16,7 +16,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -26,36 +25,19 @@ from aiokafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.load import PARTITIONS, STEPS, trigger_record
 from benchmarks.order_flow import OBJECT
-from streamwf import events
 from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.topics import Topics, admin, create, ensure_topics, partition_of
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.adapters.local_kafka import find_broker
-from streamwf.events import encode_event
 from streamwf.settings import Settings
 from streamwf.views import Trigger
 
 HERE = Path(__file__).parent
-PARTITIONS = 4
-STEPS = 3
 
 #: Runs before those whose latency counts.
 WARM_UP = 1_000
-
-
-def trigger_record(number: int) -> tuple[bytes, bytes]:
-    event = events.request(
-        "orders",
-        events.TRIGGER,
-        f"order-{number}",
-        datetime.now(UTC),
-        event_id=str(uuid.uuid4()),
-        runid=str(uuid.uuid4()),
-        status="CREATED",
-        data=json.dumps(OBJECT).encode(),
-    )
-    return event.subject.encode(), encode_event(event)
 
 
 async def fill_raw(settings: Settings, hops: int) -> None:
