@@ -1,6 +1,5 @@
 """What a benchmark tells: figures with their aims, as a table or as one flat object of JSON."""
 
-import asyncio
 import json
 import sys
 import tempfile
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -71,7 +71,7 @@ def benchmark(
     interrupted = False
     try:
         with find_broker(say=console.print) as broker, tempfile.TemporaryDirectory() as folder:
-            asyncio.run(measure(Bench(broker, Path(folder), console, found)))
+            uvloop.run(measure(Bench(broker, Path(folder), console, found)))
     except KeyboardInterrupt:
         interrupted = True
     if as_json:

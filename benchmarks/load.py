@@ -5,8 +5,10 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks.order_flow import OBJECT
 from streamwf import events
@@ -74,8 +76,31 @@ async def feed(
             for partition, pile in piles.items():
                 for key, _ in pile:
                     appending(key, partition)
-                await append_batch(to, topic, partition, pile)
+            await asyncio.gather(
+                *(append_batch(to, topic, partition, pile) for partition, pile in piles.items())
+            )
             started += due
             await asyncio.sleep(pause)
     finally:
         await to.stop()
+
+
+@asynccontextmanager
+async def beside(
+    *coroutines: Coroutine[Any, Any, None],
+) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+    """Let these run meanwhile. Gives what waits for some seconds, and raises what one of them has
+    failed with."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+
+    async def pause(seconds: float) -> None:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    try:
+        yield pause
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

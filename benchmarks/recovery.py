@@ -7,7 +7,6 @@ machine, too.
 
 import asyncio
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -26,8 +25,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.crash import Alarms, Crew, alarms, takeover
-from benchmarks.load import PARTITIONS
+from benchmarks.load import PARTITIONS, trigger_record
 from benchmarks.piles import one_run, write_pile
+from benchmarks.processes import cpu_of
 from benchmarks.throughput import HERE, Worker
 from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.adapters.local_kafka import find_broker
@@ -49,20 +49,11 @@ AIMS = {
 }
 MILLION = 1_000_000
 
-#: Ticks of the processors' clock in a second.
-TICKS = os.sysconf("SC_CLK_TCK")
-
 Say = Callable[[str], None]
 
 
 def of_prefix(settings: Settings, prefix: str) -> Settings:
     return settings.model_copy(update={"topic_prefix": prefix})
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds that a process has taken up to now."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def starts(settings: Settings, folder: Path, rounds: int) -> list[float]:
@@ -121,7 +112,7 @@ async def piled(settings: Settings, folder: Path, runs: int, console: Console) -
     await ensure_topics(["orders"], of_prefix(settings, "story."))
     worker = Worker(settings, folder / "story", environment=environment)
     try:
-        story = await one_run(of_prefix(settings, "story."), EVENTS)
+        story = await one_run(of_prefix(settings, "story."), trigger_record(0), EVENTS)
     finally:
         worker.stop()
     with Progress(console=console, transient=True) as progress:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import statistics
 import time
 import uuid
@@ -13,11 +12,11 @@ from pathlib import Path
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.load import PARTITIONS, feed
+from benchmarks.load import PARTITIONS, beside, feed
 from benchmarks.order_flow import OBJECT, Order
-from benchmarks.recovery import cpu_of
+from benchmarks.processes import cpu_of, memory_and_threads
 from benchmarks.soak_flow import Status, orders
-from benchmarks.throughput import Worker, moved
+from benchmarks.throughput import Worker, metric, moved
 from streamwf import Client
 from streamwf.adapters.kafka.reader import stop_consumer
 from streamwf.adapters.kafka.topics import Topics
@@ -53,13 +52,6 @@ class Sample:
     store_mb: float
     log: int
     changelog: int
-
-
-def memory_and_threads(pid: int) -> tuple[float, int]:
-    """Resident megabytes, and threads."""
-    said = Path(f"/proc/{pid}/status").read_text()
-    fields = dict(line.split(":", 1) for line in said.splitlines())
-    return int(fields["VmRSS"].split()[0]) / 1024, int(fields["Threads"])
 
 
 def size_of(folder: Path) -> float:
@@ -126,7 +118,7 @@ class Sampler:
         self._transitions, self._cpu = transitions, cpu
         rss_mb, threads = memory_and_threads(self._pid)
         p50_ms, p99_ms = probes.take()
-        filling = await told(session, self._url, "streamwf_table_memory_bytes")
+        filling = await metric(session, self._url, "streamwf_table_memory_bytes")
         return Sample(
             at=time.monotonic() - self._begun,
             transitions=transitions,
@@ -137,18 +129,11 @@ class Sampler:
             cpu_us=1e6 * used / done if done else float("nan"),
             p50_ms=p50_ms,
             p99_ms=p99_ms,
-            rows=await told(session, self._url, "streamwf_runs"),
+            rows=await metric(session, self._url, "streamwf_runs"),
             store_mb=size_of(self._folder / "data"),
             log=sum(ends[each] for each in self._log),
             changelog=sum(ends[each] for each in self._changelog),
         )
-
-
-async def told(session: aiohttp.ClientSession, url: str, metric: str) -> float:
-    """What a worker tells of a metric, in all."""
-    async with session.get(f"{url}/metrics") as answer:
-        text = await answer.text()
-    return sum(map(float, re.findall(rf"^{metric}\{{[^}}]*\}} (\S+)", text, re.M)))
 
 
 async def soak(
@@ -167,19 +152,12 @@ async def soak(
     sampler = Sampler(settings, worker, url, folder)
     async with aiohttp.ClientSession() as session:
         await sampler.start(session)
-        tasks = [asyncio.create_task(feed(settings, rate)), asyncio.create_task(probes.run(url))]
         try:
-            for _ in range(max(int(seconds / every), 1)):
-                done, _ = await asyncio.wait(
-                    tasks, timeout=every, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    task.result()
-                seen(await sampler.sample(session, probes))
+            async with beside(feed(settings, rate), probes.run(url)) as pause:
+                for _ in range(max(int(seconds / every), 1)):
+                    await pause(every)
+                    seen(await sampler.sample(session, probes))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await sampler.stop()
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 
 import aiohttp
 import click
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.ends import Ends
 from benchmarks.load import PARTITIONS, STEPS, trigger_record
 from benchmarks.order_flow import OBJECT
 from streamwf.adapters.kafka.append import append_batch, producer
@@ -80,6 +81,7 @@ class Worker:
         environment = {
             "STREAMWF_BROKERS": settings.brokers,
             "STREAMWF_PARTITIONS": str(PARTITIONS),
+            "STREAMWF_TOPIC_PREFIX": settings.topic_prefix,
             "STREAMWF_DATA_DIR": str(folder / "data"),
             "STREAMWF_WEB_PORT": "0",
             **environment,
@@ -116,16 +118,18 @@ class Worker:
         self.process.wait()
 
 
-async def moved(session: aiohttp.ClientSession, url: str) -> float:
-    """How many transitions the worker has folded."""
+async def metric(session: aiohttp.ClientSession, url: str, name: str, labels: str = "") -> float:
+    """The sum of a metric of a worker. labels: what they have to match, as a regular expression."""
     async with session.get(f"{url}/metrics") as answer:
         text = await answer.text()
-    counts = re.findall(
-        r'^streamwf_events_total\{(?=[^}]*type="moved")(?=[^}]*verdict="accepted")[^}]*\} (\S+)',
-        text,
-        re.M,
-    )
-    return sum(map(float, counts))
+    found = re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.M)
+    return sum(float(value) for each, value in found if re.search(labels, each))
+
+
+async def moved(session: aiohttp.ClientSession, url: str) -> float:
+    """How many transitions the worker has folded."""
+    labels = r'(?=.*type="moved").*verdict="accepted"'
+    return await metric(session, url, "streamwf_events_total", labels)
 
 
 async def worker_rate(url: str, runs: int) -> float:
@@ -144,32 +148,19 @@ async def worker_rate(url: str, runs: int) -> float:
 async def latencies(settings: Settings, rounds: int) -> list[float]:
     """Seconds from trigger to completion, one run at a time."""
     topic = Topics.of("orders", settings).events
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, fetch_max_wait_ms=200)
     to = AIOKafkaProducer(bootstrap_servers=settings.brokers)
-    await consumer.start()
     await to.start()
-    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    consumer.assign(partitions)
-    await consumer.seek_to_end(*partitions)
-    for partition in partitions:
-        await consumer.position(partition)
-    found = []
-    for number in range(rounds):
-        key, value = trigger_record(10_000_000 + number)
-        begun = time.perf_counter()
-        await to.send_and_wait(
-            topic, value, key=key, partition=partition_of(key.decode(), PARTITIONS)
-        )
-        complete = False
-        while not complete:
-            for records in (await consumer.getmany(timeout_ms=1_000)).values():
-                complete = complete or any(
-                    r.key == key and b'"state":"COMPLETED"' in r.value for r in records
-                )
-        found.append(time.perf_counter() - begun)
-    await consumer.stop()
+    async with Ends(settings, range(PARTITIONS)) as ends:
+        for number in range(rounds):
+            key, value = trigger_record(10_000_000 + number)
+            ends.begins(key)
+            await to.send_and_wait(
+                topic, value, key=key, partition=partition_of(key.decode(), PARTITIONS)
+            )
+            while ends.under_way:
+                await ends.look()
     await to.stop()
-    return found
+    return [run.seconds for run in ends.took]
 
 
 async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> dict[str, float]:
