@@ -43,12 +43,6 @@ async def write_waiting(
     await write_pile(settings, story, len(runs), progress, first=runs.start)
 
 
-async def timers_waiting(worker: Worker) -> float:
-    url = await worker.url()
-    async with aiohttp.ClientSession() as session:
-        return await metric(session, url, "streamwf_timers_pending")
-
-
 async def all_waiting(worker: Worker, runs: int, progress: Report) -> None:
     """Wait until that many wait, and all that was folded is durable."""
     url = await worker.url()
