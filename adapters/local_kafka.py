@@ -117,6 +117,11 @@ class LocalKafka:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int | None:
+        """The id of the broker's process; None if it is not running."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
     def log_file(self) -> Path:
         """Where the broker writes its warnings and errors."""
         return self.data_dir / "broker.log"
@@ -296,10 +301,14 @@ def _serves_clients(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker to use: its address, and the rung of the ladder that it stands on."""
+    """A broker to use: its address, and the rung of the ladder that it stands on.
+
+    pid: of its process; None unless that was started here, from the jars.
+    """
 
     bootstrap: str
     rung: Literal["KAFKA_BROKERS", "Docker", "jars"]
+    pid: int | None = None
 
 
 @contextmanager
@@ -356,4 +365,4 @@ def _container(stack: ExitStack, say: Say) -> Broker | None:
 
 def _jars(stack: ExitStack, say: Say) -> Broker:
     kafka = stack.enter_context(LocalKafka(say=say))
-    return Broker(kafka.bootstrap, "jars")
+    return Broker(kafka.bootstrap, "jars", kafka.pid)

@@ -11,6 +11,7 @@ from streamwf.adapters.kafka.topics import Topics
 from streamwf.settings import Settings
 
 COMPLETED = b'"state":"COMPLETED"'
+MOVED = b'"type":"moved"'
 
 
 class Took(NamedTuple):
@@ -19,12 +20,17 @@ class Took(NamedTuple):
     begun: float
     seconds: float
 
+    def within(self, begin: float, end: float) -> bool:
+        """Whether it was under way at some time between these."""
+        return self.begun <= end and self.begun + self.seconds >= begin
+
 
 class Ends:
     """Reads some partitions of the log of `orders` from where they end now.
 
-    ended: called with each record that says that a run has ended. took: those that were told of by
-    `begins`, in the order of their ends.
+    ended: called with each record that says that a run has ended. took: the runs that were told of
+    by `begins`, in the order of their ends. steps: how long each of their steps took, from what it
+    began after to its result, as both were seen here.
     """
 
     def __init__(
@@ -40,7 +46,9 @@ class Ends:
         )
         self._ended = ended
         self._begun: dict[bytes, float] = {}
+        self._last: dict[bytes, float] = {}
         self.took: list[Took] = []
+        self.steps: list[Took] = []
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
@@ -60,18 +68,25 @@ class Ends:
 
     def begins(self, key: bytes) -> None:
         """A run is being asked for."""
-        self._begun[key] = time.perf_counter()
+        self._begun[key] = self._last[key] = time.perf_counter()
 
     async def look(self) -> None:
         """Look at what has come since the last time; wait for it, for a second at most."""
         for records in (await self._consumer.getmany(timeout_ms=1_000)).values():
             now = time.perf_counter()
             for record in records:
+                if record.key in self._begun and MOVED in record.value:
+                    self._moved(record, now)
                 if COMPLETED in record.value:
                     self._ended(record)
-                    begun = self._begun.pop(record.key, None)
-                    if begun is not None:
-                        self.took.append(Took(begun, now - begun))
+
+    def _moved(self, record: ConsumerRecord, now: float) -> None:
+        last, self._last[record.key] = self._last[record.key], now
+        self.steps.append(Took(last, now - last))
+        if COMPLETED in record.value:
+            begun = self._begun.pop(record.key)
+            del self._last[record.key]
+            self.took.append(Took(begun, now - begun))
 
     async def watch(self) -> None:
         """Look, for as long as it is let."""
