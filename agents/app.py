@@ -39,8 +39,9 @@ from streamwf.operations import Operations
 from streamwf.ports import KeyProvider, Logger
 from streamwf.settings import Settings, load
 
-#: Seconds between two reads of the timer tables.
-SCAN = 1.0
+#: Seconds between two looks at the timer tables: often, so that each may be short. What is near has
+#: been read by most of them already, and then they read nothing.
+SCAN = 0.1
 
 #: Stands for "a free one" where Faust wants a number.
 ANY_PORT = 1

@@ -19,7 +19,10 @@ WINDOW = timedelta(seconds=2)
 
 #: How many due entries are read from the table at a time: any number may be due at one instant, and
 #: all else waits while they are read.
-DUE_LIMIT = 5_000
+DUE_LIMIT = 1_000
+
+#: How many are given out at a time, for the same reason.
+GIVEN = 250
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
@@ -49,9 +52,9 @@ class Timetable:
             self._unwritten.append((entry.due_at, key))
 
     def due(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
-        """Take out what has come due, leaving out what does not hold any more."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
+        """Take out what has come due, the first `GIVEN`, leaving out what does not hold any more."""
+        heap, rest = self._heap, len(self._heap) - GIVEN
+        while heap and len(heap) > rest and heap[0][0] <= now:
             due_at, _, key, kind, name = heapq.heappop(heap)
             record = self._get(key)
             if record is not None and Entry(due_at, kind, name) in entries(record):

@@ -222,3 +222,12 @@ def test_late_is_what_is_due_and_was_not_taken_out() -> None:
     # What was answered meanwhile is not late.
     rows.fold(run("o-2", due_at=None), NOW + 2 * SECOND)
     assert late(rows, NOW + 3 * SECOND) == told[3:]
+
+
+def test_only_so_many_are_given_out_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GIVEN", 10)
+    for n in range(35):
+        rows.fold(run(f"o-{n:02}", due_at=NOW + SECOND), NOW)
+    looks = [[foreign_id for foreign_id, _, _ in rows.due(NOW + SECOND)] for _ in range(5)]
+    assert [len(look) for look in looks] == [10, 10, 10, 5, 0]
+    assert {each for look in looks for each in look} == {f"o-{n:02}" for n in range(35)}
