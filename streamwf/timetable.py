@@ -52,7 +52,7 @@ class Timetable:
             self._unwritten.append((entry.due_at, key))
 
     def due(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
-        """Take out what has come due, the first `GIVEN`, leaving out what does not hold any more."""
+        """Take out what has come due, the first `GIVEN`, without what does not hold any more."""
         heap, rest = self._heap, len(self._heap) - GIVEN
         while heap and len(heap) > rest and heap[0][0] <= now:
             due_at, _, key, kind, name = heapq.heappop(heap)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -20,8 +20,9 @@ from streamwf.settings import Settings
 from streamwf.vault import Vault
 from streamwf.views import Trigger
 
-#: Triggers that are appended between two reports of progress.
-PILE = 5_000
+#: Triggers that are appended at a time, and those of the next ones that are made ready before the
+#: appending has its turn.
+PILE, SLICE = 5_000, 250
 
 
 async def append_triggers(
@@ -32,7 +33,7 @@ async def append_triggers(
 ) -> int:
     """Append triggers to a workflow's log, and return how many. The workers judge them.
 
-    progress: called with the number appended so far.
+    progress: called with the number appended so far. More of them may have been taken by then.
 
     Raises BrokerUnreachable, AccessDenied, and WorkflowNotFound if the workflow has no topic yet.
     """
@@ -44,12 +45,17 @@ async def append_triggers(
         done = 0
         async with vault_of(workflow, settings) as vault:
             left = iter(triggers)
-            while pile := [_event(workflow, each) for each in itertools.islice(left, PILE)]:
-                if vault is not None:
-                    pile = await asyncio.gather(*map(vault.sealed, pile))
-                await append_events(to, topic, partitions, pile)
+            pile = await _pile(workflow, left, vault)
+            while pile:
+                # Together they take as long as one of them; one after the other keeps the order.
+                appending = asyncio.create_task(append_events(to, topic, partitions, pile))
+                try:
+                    upcoming = await _pile(workflow, left, vault)
+                finally:
+                    await appending
                 done += len(pile)
                 progress(done)
+                pile = upcoming
         return done
     except DENIED as error:
         raise unreachable(settings.brokers, error) from error
@@ -69,6 +75,18 @@ async def vault_of(workflow: str, settings: Settings) -> AsyncIterator[Vault | N
         yield Vault(workflow, keys)
     finally:
         await keys.stop()
+
+
+async def _pile(workflow: str, left: Iterator[Trigger], vault: Vault | None) -> list[Event]:
+    """The events of the next triggers, sealed if there is a vault."""
+    pile: list[Event] = []
+    while len(pile) < PILE:
+        await asyncio.sleep(0)
+        part = [_event(workflow, each) for each in itertools.islice(left, SLICE)]
+        if not part:
+            break
+        pile += part if vault is None else await asyncio.gather(*map(vault.sealed, part))
+    return pile
 
 
 def _event(workflow: str, trigger: Trigger) -> Event:

@@ -1,5 +1,6 @@
 """A file with a run to be started in each line, and what became of each."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO
@@ -39,6 +40,12 @@ class Pile:
     stopped: str = ""
     interrupted: bool = False
     hang_up: Callable[[], object] = lambda: None
+    # The lines of triggers that were handed on and may not be durable, and the one before them.
+    _handed_on: deque[int] = field(default_factory=deque, init=False)
+    _durable: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._durable = self.skip
 
     def take(self, line: bytes) -> tuple[int, Trigger] | None:
         """The next line's number and its trigger; None if there is nothing to trigger in it."""
@@ -58,9 +65,21 @@ class Pile:
         for line in self.file:
             taken = self.take(line)
             if taken is not None:
+                self._handed_on.append(taken[0])
                 yield taken[1]
             if self.stopped:
                 return
+
+    def appended(self, count: int) -> None:
+        """So many of the triggers are durable: the first ones."""
+        for _ in range(count - self.accepted):
+            self._durable = self._handed_on.popleft()
+        self.accepted = count
+
+    def give_back(self) -> None:
+        """No line after the last trigger that is durable counts as read."""
+        self.read = self._durable
+        self.refused = [line for line in self.refused if line.line <= self.read]
 
     def refuse(self, line: int, why: str) -> None:
         self.refused.append(Refused(line, why))

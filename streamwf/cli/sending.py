@@ -112,7 +112,11 @@ async def _over_kafka(
     from streamwf.adapters.kafka.triggers import append_triggers
 
     def progress(appended: int) -> None:
-        pile.accepted = appended
+        pile.appended(appended)
         report(pile.read, total)
 
-    await append_triggers(workflow, pile.triggers(), settings, progress)
+    try:
+        await append_triggers(workflow, pile.triggers(), settings, progress)
+    except StreamwfError:
+        pile.give_back()
+        raise

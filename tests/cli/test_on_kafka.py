@@ -1,5 +1,6 @@
 """The commands as they are used on Kafka, from the first trigger to a rebuild."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -13,6 +14,11 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from aiokafka import TopicPartition
+
+from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
+from streamwf.adapters.kafka.topics import Topics, ensure_topics
+from streamwf.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
@@ -175,3 +181,41 @@ def test_a_broker_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> Non
         assert (done.returncode, done.stdout) == (1, "")
         assert "Error: No Kafka broker answers at 127.0.0.1:1." in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def in_log(settings: Settings) -> list[str]:
+    """The foreign ids of all that the log of parcels has."""
+
+    async def read() -> list[str]:
+        log, found = consumer(settings), list[str]()
+        await log.start()
+        try:
+            topic = Topics.of("parcels", settings).events
+            for partition in (TopicPartition(topic, number) for number in range(2)):
+                end = (await log.end_offsets([partition]))[partition]
+                async for records in read_to(log, partition, 0, end):
+                    found += [record.key.decode() for record in records]
+        finally:
+            await stop_consumer(log)
+        return found
+
+    return asyncio.run(read())
+
+
+def test_a_pile_that_stops_goes_on_where_nothing_is_left_out(kafka: str, tmp_path: Path) -> None:
+    place = ("--brokers", kafka, "--topic-prefix", f"{tmp_path.name}.")
+    settings = Settings(brokers=kafka, topic_prefix=place[3], partitions=2)
+    asyncio.run(ensure_topics(["parcels"], settings))
+    runs: list[dict[str, Any]] = [{"foreign_id": f"p-{n}", "object": {}} for n in range(13_000)]
+    pile, lines = tmp_path / "pile.jsonl", ["not JSON", "", *map(json.dumps, runs)]
+    too_large = json.dumps({"foreign_id": "p-12001", "object": "x" * 30_000_000})
+    pile.write_text("\n".join([*lines[:12_003], too_large, *lines[12_004:]]))
+    command = ("trigger", "parcels", "--from", str(pile), *place)
+    stopped = call(*command)
+    assert stopped.returncode == 1
+    assert "10,000 requested, 1 refused" in stopped.stdout
+    assert "--skip 10002" in stopped.stderr
+
+    pile.write_text("\n".join(lines))
+    assert call(*command, "--skip", "10002").stdout == "3,000 requested, 0 refused\n"
+    assert {run["foreign_id"] for run in runs} == set(in_log(settings))
