@@ -10,7 +10,7 @@ from functools import partial
 
 import click
 
-from benchmarks.cpu import figures, kafka, measured, repeated
+from benchmarks.cpu import Measure, figures, kafka, measured, repeated
 from benchmarks.figures import Bench, Figure, benchmark
 
 FIGURES = {
@@ -30,7 +30,7 @@ def main(runs: int, repeat: int, as_json: bool) -> None:
     """Measure the embedded host against a worker."""
 
     async def measure(bench: Bench) -> None:
-        measures = {
+        measures: dict[str, Measure] = {
             "kafka": partial(kafka, bench.broker.bootstrap, runs),
             "embedded": partial(measured, "memory", str(runs)),
         }

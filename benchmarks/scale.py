@@ -18,12 +18,14 @@ turns with empty tables, and with all that wait. The second is also what memory 
 import asyncio
 import statistics
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from benchmarks.figures import Bench, Figure, benchmark
+from benchmarks.load import STEPS
 from benchmarks.piles import write_triggers
-from benchmarks.processes import memory_and_threads
+from benchmarks.processes import cpu_of, memory_and_threads
 from benchmarks.throughput import Worker, worker_rate
 from benchmarks.waiting import (
     OTHERS,
@@ -44,6 +46,8 @@ FIGURES = {
     "waiting_pace_ratio": Figure("pace, against empty tables", "", 0.85, at_least=True),
     "waiting_transitions_per_second": Figure("with all that wait", "transitions/s"),
     "empty_transitions_per_second": Figure("with empty tables", "transitions/s"),
+    "waiting_cpu_us": Figure("CPU for a transition, with all that wait", "us"),
+    "empty_cpu_us": Figure("CPU for a transition, with empty tables", "us"),
 }
 
 #: Seconds without anything to do before memory is looked at, and how often it is then.
@@ -78,16 +82,25 @@ async def memory_of(bench: Bench, folder: Path, story: list[bytes], runs: range)
             return await settled(worker)
 
 
-async def pace(settings: Settings, folder: Path, runs: int, first: int) -> tuple[float, float]:
-    """Transitions per second, and the resident megabytes after them."""
+class Pace(NamedTuple):
+    """Transitions per second; microseconds of CPU for each, with the start of the worker; and
+    resident megabytes after them."""
+
+    rate: float
+    cpu_us: float
+    rss_mb: float
+
+
+async def pace(settings: Settings, folder: Path, runs: int, first: int) -> Pace:
     await write_triggers(settings, runs, first=first)
     async with worker_of(settings, folder) as worker:
-        return await worker_rate(await worker.url(), runs), resident(worker)
+        rate = await worker_rate(await worker.url(), runs)
+        return Pace(rate, 1e6 * cpu_of(worker.process.pid) / (STEPS * runs), resident(worker))
 
 
 async def paces(bench: Bench, folder: Path, work: int, rounds: int) -> None:
     """By turns, so that what else goes on meets both alike."""
-    found: dict[str, list[tuple[float, float]]] = {"empty": [], "waiting": []}
+    found: dict[str, list[Pace]] = {"empty": [], "waiting": []}
     with bench.progress("pace") as progress:
         for number in range(rounds):
             settings, own = bench.of(f"empty-{number}."), bench.folder / f"empty-{number}"
@@ -95,11 +108,12 @@ async def paces(bench: Bench, folder: Path, work: int, rounds: int) -> None:
             first = OTHERS + number * work
             found["waiting"].append(await pace(bench.of("waiting."), folder, work, first))
             progress(number + 1, rounds)
-    rates = {name: statistics.median(rate for rate, _ in each) for name, each in found.items()}
+    rates = {name: statistics.median(pace.rate for pace in each) for name, each in found.items()}
     bench.found["waiting_pace_ratio"] = rates["waiting"] / rates["empty"]
     for name, each in found.items():
         bench.found[f"{name}_transitions_per_second"] = rates[name]
-        bench.found[f"{name}_loaded_rss_mb"] = max(memory for _, memory in each)
+        bench.found[f"{name}_cpu_us"] = statistics.median(pace.cpu_us for pace in each)
+        bench.found[f"{name}_loaded_rss_mb"] = max(pace.rss_mb for pace in each)
 
 
 async def measured(bench: Bench, runs: int, work: int, rounds: int) -> None:

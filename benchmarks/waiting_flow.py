@@ -28,7 +28,7 @@ orders = Workflow("orders", Waiting, Status)
 
 
 @orders.callback(Status.WAITING, to=Status.CREATED)
-async def tell(run: Run[Waiting, Status], payload: str) -> Status:
+async def tell(run: Run[Waiting, Status], payload: bytes) -> Status:
     return Status.CREATED
 
 
