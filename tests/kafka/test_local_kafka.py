@@ -56,8 +56,11 @@ async def test_keeps_address_and_data_over_a_restart(
     await create_topic(address)
     await produce(address, b"a", b"b")
 
+    assert own_kafka.pid is not None
+    os.kill(own_kafka.pid, 0)
     await asyncio.to_thread(end, own_kafka)
     assert not own_kafka.running
+    assert own_kafka.pid is None
     assert not listens(address)
     await asyncio.to_thread(own_kafka.start)
 
