@@ -86,7 +86,7 @@ def kafka_runtime(say: Say = lambda sentence: None) -> KafkaRuntime:
     As root on a system with apt-get, a missing Java or Maven is installed.
     Raises BrokerUnavailable, which says what to install.
     """
-    jars = _cache_dir() / f"kafka-{KAFKA_VERSION}"
+    jars = cache_dir() / f"kafka-{KAFKA_VERSION}"
     _install_missing(need_maven=not jars.is_dir(), say=say)
     java = _find_java()
     if java is None:
@@ -96,7 +96,7 @@ def kafka_runtime(say: Say = lambda sentence: None) -> KafkaRuntime:
     return KafkaRuntime(java.program, jars)
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
     chosen = os.environ.get("STREAMWF_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "streamwf"
 

@@ -163,10 +163,13 @@ async def latencies(settings: Settings, rounds: int) -> list[float]:
     return [run.seconds for run in ends.took]
 
 
-async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> dict[str, float]:
-    raw = await raw_rate(settings, STEPS * runs)
+async def worker_figures(
+    settings: Settings, runs: int, rounds: int, folder: Path
+) -> tuple[float, list[float]]:
+    """Transitions per second of one worker; and of runs at idle the seconds, in order."""
+    environment = {"STREAMWF_TOPIC_PREFIX": settings.topic_prefix}
     await ensure_topics(["orders"], settings)
-    worker = Worker(settings, folder)
+    worker = Worker(settings, folder, environment=environment)
     try:
         await worker.ready()
         # A broker's first thousands of requests are twice as slow as those after them.
@@ -177,19 +180,29 @@ async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> d
     # In the log before the worker starts, so that making them costs nothing while it is measured.
     piled = (Trigger(foreign_id=f"order-{n}", object=OBJECT) for n in range(runs))
     await append_triggers("orders", piled, settings, lambda _: None)
-    worker = Worker(settings, folder)
+    worker = Worker(settings, folder, environment=environment)
     try:
         url = await worker.url()
-        rate = await worker_rate(url, runs)
+        return await worker_rate(url, runs), seconds
     finally:
         worker.stop()
+
+
+def percentile(seconds: list[float], share: float) -> float:
+    """Of seconds in order."""
+    return seconds[max(0, int(len(seconds) * share) - 1)]
+
+
+async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> dict[str, float]:
+    raw = await raw_rate(settings, STEPS * runs)
+    rate, seconds = await worker_figures(settings, runs, rounds, folder)
     return {
         "runs": runs,
         "raw_hops_per_second": raw,
         "transitions_per_second": rate,
         "ratio": rate / raw,
         "latency_p50_ms": 1000 * statistics.median(seconds),
-        "latency_p99_ms": 1000 * seconds[int(len(seconds) * 0.99) - 1],
+        "latency_p99_ms": 1000 * percentile(seconds, 0.99),
     }
 
 
