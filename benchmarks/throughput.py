@@ -25,7 +25,7 @@ from aiokafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ends import Ends
+from benchmarks.ends import Ends, percentile
 from benchmarks.load import PARTITIONS, STEPS, trigger_record
 from benchmarks.order_flow import OBJECT
 from streamwf.adapters.kafka.append import append_batch, producer
@@ -166,7 +166,7 @@ async def latencies(settings: Settings, rounds: int) -> list[float]:
 async def worker_figures(
     settings: Settings, runs: int, rounds: int, folder: Path
 ) -> tuple[float, list[float]]:
-    """Transitions per second of one worker; and of runs at idle the seconds, in order."""
+    """Transitions per second of one worker; and of runs at idle the seconds."""
     environment = {"STREAMWF_TOPIC_PREFIX": settings.topic_prefix}
     await ensure_topics(["orders"], settings)
     worker = Worker(settings, folder, environment=environment)
@@ -174,7 +174,7 @@ async def worker_figures(
         await worker.ready()
         # A broker's first thousands of requests are twice as slow as those after them.
         await latencies(settings, WARM_UP)
-        seconds = sorted(await latencies(settings, rounds))
+        seconds = await latencies(settings, rounds)
     finally:
         worker.stop()
     # In the log before the worker starts, so that making them costs nothing while it is measured.
@@ -188,11 +188,6 @@ async def worker_figures(
         worker.stop()
 
 
-def percentile(seconds: list[float], share: float) -> float:
-    """Of seconds in order."""
-    return seconds[max(0, int(len(seconds) * share) - 1)]
-
-
 async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> dict[str, float]:
     raw = await raw_rate(settings, STEPS * runs)
     rate, seconds = await worker_figures(settings, runs, rounds, folder)
@@ -202,7 +197,7 @@ async def measure(settings: Settings, runs: int, rounds: int, folder: Path) -> d
         "transitions_per_second": rate,
         "ratio": rate / raw,
         "latency_p50_ms": 1000 * statistics.median(seconds),
-        "latency_p99_ms": 1000 * percentile(seconds, 0.99),
+        "latency_p99_ms": percentile(seconds, 0.99),
     }
 
 

@@ -43,10 +43,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.ends import percentile
+from benchmarks.load import PARTITIONS
 from benchmarks.peers import on_dbos, on_restate
 from benchmarks.peers.installed import Installed, install
 from benchmarks.peers.running import Load
-from benchmarks.throughput import PARTITIONS, percentile, worker_figures
+from benchmarks.throughput import worker_figures
 from streamwf.adapters.local_kafka import find_broker
 from streamwf.errors import StreamwfError
 from streamwf.settings import Settings
@@ -163,7 +165,7 @@ def figures(loads: dict[str, list[Load]]) -> dict[str, float]:
         seconds = sorted(each for load in turns for each in load.latencies)
         found[f"{name}_transitions_per_second"] = statistics.median(load.rate for load in turns)
         found[f"{name}_latency_p50_ms"] = 1000 * statistics.median(seconds)
-        found[f"{name}_latency_p99_ms"] = 1000 * percentile(seconds, 0.99)
+        found[f"{name}_latency_p99_ms"] = percentile(seconds, 0.99)
     own = found["streamwf_transitions_per_second"]
     for peer in AIMS:
         found[f"streamwf_to_{peer}"] = own / found[f"{peer}_transitions_per_second"]

@@ -8,10 +8,10 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load import STEPS
 from benchmarks.order_flow import OBJECT
 from benchmarks.peers.installed import Installed
 from benchmarks.peers.running import Load, Running
-from benchmarks.throughput import STEPS
 from tests.servers import Postgres
 
 #: Memory that PostgreSQL may take for its pages, more than all of them.

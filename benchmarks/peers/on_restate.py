@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks.load import STEPS
 from benchmarks.order_flow import OBJECT
 from benchmarks.peers.installed import Installed
 from benchmarks.peers.running import Load, Running
-from benchmarks.throughput import STEPS
 from tests.servers import HOST, free_port
 
 #: Seconds between two looks at what is left of runs that nobody waits for.
