@@ -354,16 +354,13 @@ class KafkaHost:
                     # What it has set aside, the next owner sets aside anew.
                     return
                 try:
-                    placed = await owned.append(self._producer, appends)
-                    appended, appends = appends, []
-                    owned.fold_appended(appended, placed)
+                    await owned.append(self._producer, appends)
+                    appends = []
                     await owned.send_asides(self._producer)
                 except KafkaError as error:
                     self._warn("append_failed", (owned.workflow.name, owned.partition), error)
                     owned.shard.return_appends(appends)
                     await asyncio.sleep(REOPEN)
-        except StreamwfError as error:
-            self._failed(error)
         finally:
             del self._appending[owned]
 

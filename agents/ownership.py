@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from streamwf.adapters.kafka.append import Placed, append_batch
+from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.changelog import Changelog
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.broadcast import Broadcast
@@ -32,15 +32,6 @@ from streamwf.vaults import Vaults
 
 #: Seconds between two lines about a recovery that takes its time.
 PROGRESS = 5.0
-
-
-class Appended(NamedTuple):
-    """A record of the log that was appended here. Implements `streamwf.ports.LogRecord`."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
 
 
 class OwnedShard:
@@ -213,27 +204,14 @@ class OwnedShard:
         await self._changelog.write(checkpoint, self._table, beside)
         await self._vaults.sent(self.workflow.name, asides)
 
-    async def append(self, producer: AIOKafkaProducer, appends: list[Append]) -> Placed | None:
-        """Append what the shard has handed out, if there is any. Raises KafkaError."""
-        if not appends:
-            return None
-        topic, partition = self.log
-        records = ((append.key, append.value) for append in appends)
-        traced = (append.traceparent for append in appends)
-        with self._tracing.append(self.workflow.name, topic, partition, traced):
-            return await append_batch(producer, topic, partition, records)
-
-    def fold_appended(self, appends: list[Append], placed: Placed | None) -> None:
-        """Fold what the log has taken at once, if all before it is folded and nothing of others
-        lies between: what waited for the way back from the broker does not. It is passed over when
-        it is read."""
-        shard = self.shard
-        if placed is None or self.closed or shard is None or not shard.open:
-            return
-        if shard.position == placed.first == placed.last + 1 - len(appends):
-            now_ms = int(self._clock.now().timestamp() * 1000)
-            places = enumerate(appends, placed.first)
-            shard.fold([Appended(at, each.key, each.value, now_ms) for at, each in places])
+    async def append(self, producer: AIOKafkaProducer, appends: list[Append]) -> None:
+        """Append what the shard has handed out. Raises KafkaError."""
+        if appends:
+            topic, partition = self.log
+            records = ((append.key, append.value) for append in appends)
+            traced = (append.traceparent for append in appends)
+            with self._tracing.append(self.workflow.name, topic, partition, traced):
+                await append_batch(producer, topic, partition, records)
 
     async def send_asides(self, producer: AIOKafkaProducer) -> None:
         """Send what is for other places now, without waiting for a checkpoint.

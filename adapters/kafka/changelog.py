@@ -123,5 +123,5 @@ class Changelog:
         """The JSON of each row, and what the table is as of with them."""
         table_id = table.as_of.table_id if table.as_of else str(uuid.uuid4())
         rows, records = records_of(checkpoint, table_id)
-        placed = await append_batch(producer, self._topic, self._partition, records)
-        return rows, AsOf(table_id, placed.last, checkpoint.position)
+        marker = await append_batch(producer, self._topic, self._partition, records)
+        return rows, AsOf(table_id, marker, checkpoint.position)

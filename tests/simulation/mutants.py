@@ -21,7 +21,7 @@ from streamwf.adapters.kafka import append, changelog, reader
 from streamwf.adapters.kafka.reader import consumer
 from streamwf.agenda import Entry, Kind, entries
 from streamwf.agents.gaps import Gaps
-from streamwf.agents.ownership import Appended, OwnedShard
+from streamwf.agents.ownership import OwnedShard
 from streamwf.events import DELETED, MOVED, REQUESTS, RESULTS, TRIGGER, Event
 from streamwf.failures import Failures
 from streamwf.fold import Verdict, fold
@@ -178,7 +178,7 @@ async def _position_first(self: Any, checkpoint: Any, table: Any, beside: Any = 
         if part:
             at = await append.append_batch(self._producer, self._topic, self._partition, part)
         await self._producer.commit_transaction()
-    table.write(checkpoint.changes, rows, AsOf(table_id, at.last, checkpoint.position))
+    table.write(checkpoint.changes, rows, AsOf(table_id, at, checkpoint.position))
 
 
 def _no_fence() -> AbstractContextManager[Any]:
@@ -273,14 +273,6 @@ def _stays_where_it_is() -> AbstractContextManager[Any]:
     return patch.object(Shard, "_elsewhere", lambda self, record, event: False)
 
 
-def _folds_on(self: Any, appends: Any, placed: Any) -> None:
-    """What was appended is folded at once, whatever of others lies before it."""
-    shard = self.shard
-    if placed is not None and shard is not None and shard.open and shard.position <= placed.first:
-        places = enumerate(appends, placed.last + 1 - len(appends))
-        shard.fold([Appended(at, each.key, each.value, 0) for at, each in places])
-
-
 MUTANTS: dict[str, Mutant] = {
     "version check dropped": Mutant(_folding(_any_version), 40),
     "dedupe of triggers dropped": Mutant(_folding(_any_trigger), 40),
@@ -304,9 +296,6 @@ MUTANTS: dict[str, Mutant] = {
     "uncommitted rows read": Mutant(_uncommitted, 150),
     "results not appended again": Mutant(_drops_results, 200),
     "gaps believed": Mutant(_believes_gaps, 100),
-    "others' events passed over": Mutant(
-        lambda: patch.object(OwnedShard, "fold_appended", _folds_on), 40
-    ),
     "results not in the transaction": Mutant(_once_forgotten, 60),
     "aborted results read": Mutant(_aborted_read, 60),
     "results out of turn": Mutant(_out_of_turn, 60),
