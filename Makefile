@@ -38,8 +38,8 @@ simulate: $(READY) ## Simulate workers that fail in all ways: SEEDS=1000, on all
 chaos: $(READY) ## Torment workers on a real broker for MINUTES=3, and see that nothing is lost
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
-bench: $(READY) ## Measure throughput on a real broker
-	.venv/bin/python -m benchmarks.throughput
+bench: $(READY) ## Measure all that has an aim and compare; ARGS="--only throughput" for a part
+	$(BIN)/python -m benchmarks.suite $(ARGS)
 
 recovery: $(READY) ## Measure how soon all goes on after a crash, on a real broker
 	$(BIN)/python -m benchmarks.recovery $(ARGS)
