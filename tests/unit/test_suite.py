@@ -44,6 +44,8 @@ def test_results_are_stored_and_the_newest_figure_is_compared(tmp_path: Path) ->
         store(each, tmp_path)
     assert stored(tmp_path) == [old, newer]
     assert last_of(stored(tmp_path), RATIO) == 0.4
+    latest = result("2030-01-03T00:00:00", ratio=0.6)
+    assert last_of([old, latest, newer], RATIO) == 0.6
     assert last_of([], RATIO) is None
     assert (change(0.5, 0.4), change(0.5, None), change(None, 0.4)) == ("+25%", "", "")
 
