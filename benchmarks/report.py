@@ -6,6 +6,7 @@ group `report`: `python -m pip install --group report`.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pygal
@@ -21,6 +22,14 @@ DOCS = Path(__file__).parent.parent / "docs"
 HISTORY = ("ratio", "latency_p99_ms")
 
 
+def without_script(root: Any) -> Any:
+    """A picture is to be looked at; pages that show it refuse scripts."""
+    for parent in root.iter():
+        for script in parent.findall("script"):
+            parent.remove(script)
+    return root
+
+
 def picture(title: str, x: str, y: str, points: Sequence[tuple[str, float]], path: Path) -> None:
     """Evenly spaced points: sizes grow by factors."""
     style = CleanStyle(background="white", plot_background="white", colors=("#2563eb",))
@@ -32,6 +41,7 @@ def picture(title: str, x: str, y: str, points: Sequence[tuple[str, float]], pat
     )  # fmt: skip
     chart.x_labels = [label for label, _ in points]
     chart.add("", [value for _, value in points])
+    chart.add_xml_filter(without_script)
     path.parent.mkdir(exist_ok=True)
     path.write_text(chart.render(is_unicode=True), encoding="utf-8")
 
