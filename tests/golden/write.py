@@ -26,17 +26,8 @@ from streamwf.tables import timers
 from streamwf.tables.changelog import ChangelogRecord, records_of
 from streamwf.tables.memory import MemoryTable
 from streamwf.testing import SteppedClock
+from tests.golden import history
 from tests.golden.flows import KINDS, a_golden_shop, an_engine
-from tests.golden.history import (
-    HERE,
-    MANIFEST,
-    History,
-    Keys,
-    altered,
-    generations,
-    hashes,
-    write,
-)
 from tests.proof.day import DAY, HOUR, Day, spend
 from tests.proof.embedded import a_shard
 from tests.proof.shop import Order, Recorder, Shop
@@ -54,9 +45,9 @@ class FilesAltered(Exception):
     """Golden histories are not as they were written: restore them first."""
 
 
-async def a_history(name: str) -> History:
+async def a_history(name: str) -> history.History:
     """What a workflow of that kind leaves."""
-    keys, clock = Keys(), SteppedClock()
+    keys, clock = history.Keys(), SteppedClock()
     shop = a_golden_shop(name, Recorder(clock.now))
     async with an_engine(shop, clock, keys) as app:
         day = Day(app, shop)
@@ -67,7 +58,7 @@ async def a_history(name: str) -> History:
         log = [*app.host.logs[name].records]
     changelog, rows = checkpoints(shop, log)
     agenda = {key for name, row in rows.items() for key in timers.keys(name, row)}
-    return History(log, changelog, sorted(agenda), keys.records)
+    return history.History(log, changelog, sorted(agenda), keys.records)
 
 
 async def some_are_rare(day: Day) -> None:
@@ -125,15 +116,16 @@ def checkpoints(
     raise AssertionError("it has no end")
 
 
-def write_all(place: Path = HERE) -> Path:
+def write_all(place: Path = history.HERE) -> Path:
     """The folder of the new generation. Raises FilesAltered."""
-    if altered(place):
-        raise FilesAltered(", ".join(altered(place)))
-    folder = place / str(1 + max((int(each.name) for each in generations(place)), default=0))
+    if history.altered(place):
+        raise FilesAltered(", ".join(history.altered(place)))
+    former = (int(each.name) for each in history.generations(place))
+    folder = place / str(1 + max(former, default=0))
     with patch("streamwf.telling.traceback.format_exception", _without_places):
         for name in KINDS:
-            write(folder, name, asyncio.run(a_history(name)))
-    (place / MANIFEST).write_text(json.dumps(hashes(place), indent=1) + "\n")
+            history.write(folder, name, asyncio.run(a_history(name)))
+    (place / history.MANIFEST).write_text(json.dumps(history.hashes(place), indent=1) + "\n")
     return folder
 
 
