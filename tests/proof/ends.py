@@ -101,7 +101,7 @@ def _of_state(case: Case, life: Life, before: Moment, moment: Moment) -> Iterato
         yield derived_id(events.HOOK, *mine), f"no on_{hook} asked for"
     if moment.state in LIVE:
         return
-    if before.state in LIVE and life.parent and _is_own(case, life.parent):
+    if before.state in LIVE and life.parent and _can_hear(case, life.parent):
         yield derived_id(events.CHILD, life.run_id), "its parent does not hear of its end"
     if before.state in LIVE and moment.state == State.CANCELLED:
         for child_id, child in moment.children.items():
@@ -123,7 +123,7 @@ def _words_of(case: Case, judged: Judged) -> Iterator[Word]:
     if judged.verdict is Verdict.ELSEWHERE and not _arrived(case, event):
         yield "", f"{event.type} {event.id} is not forwarded"
     refused = judged.verdict is Verdict.RUN_IN_PROGRESS and event.type == events.TRIGGER
-    if refused and event.parent and _is_own(case, event.parent):
+    if refused and event.parent and _can_hear(case, event.parent):
         yield derived_id(events.CHILD, event.runid), "the parent does not hear that it was refused"
 
 
@@ -133,8 +133,15 @@ def _arrived(case: Case, event: Event) -> bool:
     )
 
 
-def _is_own(case: Case, parent: str) -> bool:
-    return parent_of(parent)[0] == case.workflow.name
+def _can_hear(case: Case, parent: str) -> bool:
+    """Whether a parent is told: those of other workflows have logs of their own, and what is for a
+    run whose keys are gone with its data can't be sealed for it."""
+    name, run_id, _ = parent_of(parent)
+    if name != case.workflow.name:
+        return False
+    last = case.lives[run_id][-1] if case.lives.get(run_id) else None
+    deleted = last is not None and (last.gone or last.state == State.DATA_DELETED)
+    return not (case.workflow.encrypt and deleted)
 
 
 # ---- once nothing fails any more

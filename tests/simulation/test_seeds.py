@@ -19,6 +19,10 @@ pytestmark = pytest.mark.timeout(900)
 #: How many that are always the same, and how many new ones.
 FIXED, FRESH = 150, 30
 
+#: Fresh ones that something was found by: a mailbox of exactly once that kept its second callback,
+#: twice, and what is for a parent whose keys are gone.
+FOUND = ("252666382", "252666501", "252666512")
+
 
 def simulated(*arguments: str, hashing: str = "random") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -39,6 +43,12 @@ def test_seeds_that_are_always_the_same(first: int) -> None:
 def test_seeds_that_nobody_has_seen() -> None:
     first = str(time.time_ns() % 1_000_000_000)
     done = simulated("--from", first, "--seeds", str(FRESH), "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_seeds_that_something_was_found_by(seed: str) -> None:
+    done = simulated("--seed", seed)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
