@@ -16,6 +16,7 @@ from streamwf import Breaker, Fatal, Retry, Run, Workflow
 from streamwf.adapters.described import METRICS
 from streamwf.adapters.metrics import HostCollector, registry_of
 from streamwf.adapters.relay_metrics import RelayCollector
+from streamwf.adapters.table_metrics import TableCollector
 from streamwf.relay import Relay
 from streamwf.sources import Message, Start, from_iterator
 from streamwf.testing import engine
@@ -556,12 +557,13 @@ def test_names_follow_prometheus() -> None:
 def test_queries_in_the_documentation_name_metrics_that_exist(worker: Worker) -> None:
     # A relay is asked only for what it knows already.
     relay = RelayCollector(Relay(None, worker.host))  # type: ignore[arg-type]
-    of_relays = {
+    of_tables = TableCollector(dict)
+    beside = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for family in relay.collect()
+        for family in (*relay.collect(), *of_tables.collect())
     }
     named = {re.sub("_bucket$", "", name) for name in re.findall(r"streamwf_\w+", PAGE)}
-    assert named == NAMES | of_relays
+    assert named == NAMES | beside
 
 
 def test_every_label_is_explained() -> None:
