@@ -36,19 +36,30 @@ class Standbys:
         self._started = False
         self._failed = False
         self._again: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     async def follow(self, tables: Mapping[TopicPartition, RunsTable]) -> None:
-        """Follow these changelogs and no others."""
-        if not self._started and not tables:
-            return
-        if not self._started:
-            await self._reader.start()
-            self._started = True
+        """Follow these changelogs and no others. Where that fails it is tried again: what this
+        worker owns is not to wait for copies."""
         self._tables = dict(tables)
         await self._follow()
 
     async def _follow(self) -> None:
-        self._failed, sound = False, dict[TopicPartition, RunsTable]()
+        async with self._turn:
+            self._failed = False
+            if not self._started and self._tables:
+                try:
+                    await self._reader.start()
+                except Exception as error:
+                    for partition in self._tables:
+                        self._fail(partition, error)
+                    return
+                self._started = True
+            if self._started:
+                await self._follow_tables()
+
+    async def _follow_tables(self) -> None:
+        sound: dict[TopicPartition, RunsTable] = {}
         for partition, table in self._tables.items():
             try:
                 table.mend()

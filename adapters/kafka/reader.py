@@ -108,8 +108,7 @@ class LogReader:
         self._passed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
-        self._consumer = consumer(self._settings, committed=True)
-        await self._consumer.start()
+        self._consumer = await started(consumer(self._settings, committed=True))
         self._task = asyncio.create_task(self._run(self._consumer))
 
     async def stop(self) -> None:
