@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.aims import number
 from benchmarks.load import PARTITIONS
 from streamwf.adapters.local_kafka import Broker, find_broker
 from streamwf.settings import Settings
@@ -88,6 +89,5 @@ def table(title: str, figures: Mapping[str, Figure], found: Found) -> Table:
         figure = figures[name]
         aim = "" if figure.aim is None else f"{'>=' if figure.at_least else '<='} {figure.aim:g}"
         style = "" if figure.reached(value) else "red"
-        number = f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.3g}"
-        shown.add_row(figure.what, f"{number} {figure.unit}".rstrip(), aim, style=style)
+        shown.add_row(figure.what, f"{number(value)} {figure.unit}".rstrip(), aim, style=style)
     return shown

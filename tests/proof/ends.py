@@ -139,9 +139,8 @@ def _can_hear(case: Case, parent: str) -> bool:
     name, run_id, _ = parent_of(parent)
     if name != case.workflow.name:
         return False
-    last = case.lives[run_id][-1] if case.lives.get(run_id) else None
-    deleted = last is not None and (last.gone or last.state == State.DATA_DELETED)
-    return not (case.workflow.encrypt and deleted)
+    last = case.lives.get(run_id, [])[-1:]
+    return not (case.workflow.encrypt and any(life.without_keys for life in last))
 
 
 # ---- once nothing fails any more

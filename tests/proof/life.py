@@ -171,6 +171,11 @@ class Life:
         return self.state in LIVE
 
     @property
+    def without_keys(self) -> bool:
+        """Whether its data is gone, and the keys with it."""
+        return self.gone or self.state == State.DATA_DELETED
+
+    @property
     def at_work(self) -> bool:
         return self.state in AT_WORK
 

@@ -142,8 +142,11 @@ def folding_again_gives_the_same(case: Case) -> Iterator[str]:
 def no_key_outlives_its_data(case: Case) -> Iterator[str]:
     """Whatever the log has of a run that was deleted can't be read: its keys are gone."""
     for life in case.runs:
-        deleted = life.state == State.DATA_DELETED or life.gone
-        if deleted and life.run_id in case.story.keys and life is case.lives[life.run_id][-1]:
+        if (
+            life.without_keys
+            and life.run_id in case.story.keys
+            and life is case.lives[life.run_id][-1]
+        ):
             yield f"there are keys of {life.run_id}"
 
 
