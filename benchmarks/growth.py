@@ -22,8 +22,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.cpu import output
+from benchmarks.history import Result, store
 from benchmarks.machine import commit, facts
-from benchmarks.results import Result, store
 from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.adapters.local_kafka import find_broker

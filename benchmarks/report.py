@@ -13,8 +13,8 @@ import pygal
 from pygal.style import CleanStyle
 
 from benchmarks.aims import AIMS, figure_of, number
+from benchmarks.history import FOLDER, Result, last_of, stored
 from benchmarks.machine import IDLE
-from benchmarks.results import FOLDER, Result, last_of, stored
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aims import AIMS, BENCHMARKS, figure_of, number
+from benchmarks.history import Result, change, flat, last_of, store, stored
 from benchmarks.machine import IDLE, commit, facts, wait_until_idle
-from benchmarks.results import Result, change, flat, last_of, store, stored
 
 #: Seconds that one benchmark may take, and that it may take to end after Ctrl-C.
 LONGEST, ENDING = 1_800.0, 30.0

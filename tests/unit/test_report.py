@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import Result, store
+from benchmarks.history import Result, store
 from tests.docs.readme import ROOT
 
 # It is not imported here: pygal's hook for imports warns at each import after it.

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks.aims import AIMS, BENCHMARKS
+from benchmarks.history import Result, change, flat, last_of, store, stored
 from benchmarks.machine import facts
-from benchmarks.results import Result, change, flat, last_of, store, stored
 from benchmarks.suite import Failed, not_idle, run, table
 
 RATIO = next(aim for aim in AIMS if aim.figure == "ratio")
