@@ -134,7 +134,7 @@ class KafkaHost:
         """Raises KafkaError and DataDirInUse."""
         self.data.lock()
         self._producer = producer(self.settings)
-        self._meta = consumer(self.settings, committed=True)
+        self._meta = consumer(self.settings)
         await self._producer.start()
         await self._meta.start()
         await self._keys.start()
@@ -419,8 +419,8 @@ class KafkaHost:
     def _look_at_end(self, shard: Shard) -> None:
         """A log may end with what is no record, like the end of a transaction: nothing is to be
         folded there, and a shard that waited for it would never be live."""
-        end = self.end(shard.workflow.name, shard.partition)
-        if end is not None and end <= shard.position < shard.end:
+        log = TopicPartition(self._topics[shard.workflow.name].events, shard.partition)
+        if self._reader.has_passed(log, shard.end, shard.position):
             shard.end = shard.position
             try:
                 shard.maybe_live()

@@ -89,7 +89,9 @@ class OwnedShard:
         self._turn = asyncio.Lock()
 
     async def open(self, meta: AIOKafkaConsumer) -> Shard:
-        """meta: a started consumer to ask for offsets.
+        """meta: a started consumer to ask for offsets. It reads what is not committed, too: a
+        transaction of another shard that nobody has ended yet hides what comes after it, and that
+        may be results of here.
 
         Raises KafkaError and LogShorterThanTables.
         """

@@ -24,7 +24,7 @@ from .errors import InvalidObject, InvalidPayload, NotWaiting, RequestRefused
 from .events import Event, derived_id, request
 from .failures import Failures
 from .ports import Clock
-from .record import CORRELATION, MAIL, NOTHING, Call, Child, Record, State, Timer
+from .record import CORRELATION, DELETED, MAIL, NOTHING, Call, Child, Record, State, Timer
 from .results import answered, brought
 
 ObjectT = TypeVar("ObjectT")
@@ -215,7 +215,7 @@ class Executor(Generic[ObjectT, StatusT]):
         if hook is None:
             return self.results.hooked(record, due)
         # Of an object whose data was deleted nothing may be left.
-        gone = record.state is State.DATA_DELETED and record.object == NOTHING
+        gone = record.state in DELETED and record.object == NOTHING
         run = None
         try:
             run = self._run(record, cast("ObjectT", None)) if gone else self.run(record)

@@ -5,6 +5,7 @@ more per event than the whole fold, and loses and repeats events on a rebalance.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -28,6 +29,11 @@ STOP_SECONDS = 0.5
 
 #: Seconds until a partition that was busy is looked at again.
 BUSY_SECONDS = 0.02
+
+#: Seconds between two times that a consumer is given other partitions. Each time leaves a request
+#: behind that the broker holds back, and it answers one after the other: a worker whose 50 shards
+#: came one by one read nothing for ten seconds.
+MOVES = 0.5
 
 Batches = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 #: Takes records of a partition, and from where on they were read: what follows the records that
@@ -98,7 +104,12 @@ class LogReader:
         self._busy = busy
         self._deliver = deliver
         self._consumer: AIOKafkaConsumer | None = None
-        self._assigned = asyncio.Event()
+        # Where to read from what is to be followed, until it is read; and what is read already, and
+        # is to be from where it is.
+        self._wanted: dict[TopicPartition, int] | None = None
+        self._kept: set[TopicPartition] = set()
+        self._asked = asyncio.Event()
+        self._moves_at = 0.0
         self._delivered = asyncio.Event()
         self._delivered.set()
         self._task: asyncio.Task[None] | None = None
@@ -125,61 +136,76 @@ class LogReader:
         """
         while not self._delivered.is_set():
             await self._delivered.wait()
-        assert self._consumer is not None
-        self._assigned.clear()
-        self._consumer.assign(list(positions))
-        self._read_to = {partition: position() for partition, position in positions.items()}
-        self._passed = {}
-        for partition, position in self._read_to.items():
-            self._consumer.seek(partition, position)
-        if positions:
-            self._assigned.set()
+        self._wanted = {partition: position() for partition, position in positions.items()}
+        self._kept = {at for at in self._kept if self._wanted.get(at) == self._read_to[at]}
+        self._asked.set()
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where what is committed of a partition that is followed ends, as the broker told it
         last."""
         reader = self._consumer
-        if reader is None or partition not in reader.assignment():
+        if reader is None or partition not in self._kept:
             return None
         end: int | None = reader.last_stable_offset(partition)
         # A transaction's end takes an offset, and nobody is to wait for a record there.
         passed = end is not None and self._passed.get(partition, -1) >= end
         return self._read_to[partition] if passed else end
 
+    def has_passed(self, partition: TopicPartition, end: int, position: int) -> bool:
+        """Whether nothing is between a position and an end that is behind it, but for what is no
+        record: all before the end was read, and what was delivered ends at the position."""
+        at = self._read_to[partition] if partition in self._kept else None
+        return at is not None and at <= position and self._passed.get(partition, -1) >= end
+
+    async def _run(self, reader: AIOKafkaConsumer) -> None:
+        while True:
+            self._move(reader)
+            if not self._read_to:
+                await self._asked.wait()
+                continue
+            # Whoever has other partitions followed does not wait for records that may never come:
+            # nothing is between what is read and `clear`.
+            batches = await self._read(reader)
+            self._delivered.clear()
+            try:
+                begins = await self._note(reader, batches)
+                for partition in [at for at in batches if at in self._kept]:
+                    await self._deliver(partition, batches[partition], begins[partition])
+                    if self._wanted is not None:
+                        self._wanted[partition] = self._read_to[partition]
+            finally:
+                self._delivered.set()
+            # Others want their turn, and a reader with a full buffer never waits.
+            await asyncio.sleep(0)
+
+    def _move(self, reader: AIOKafkaConsumer) -> None:
+        """Read what is to be followed, if that is something else, and it is time."""
+        if self._wanted is None or (self._read_to and time.monotonic() < self._moves_at):
+            return
+        self._moves_at = time.monotonic() + MOVES
+        self._read_to, self._wanted, self._passed = self._wanted, None, {}
+        self._kept = set(self._read_to)
+        self._asked.clear()
+        reader.assign(list(self._read_to))
+        for partition, position in self._read_to.items():
+            reader.seek(partition, position)
+
     async def _note(self, reader: AIOKafkaConsumer, read: Batches) -> Mapping[TopicPartition, int]:
         """Note how far was read, and tell from where on."""
         begins = dict(self._read_to)
-        for partition in reader.assignment():
+        for partition in begins:
             if partition in read:
                 self._read_to[partition] = read[partition][-1].offset + 1
             else:
                 self._passed[partition] = await reader.position(partition)
         return begins
 
-    async def _run(self, reader: AIOKafkaConsumer) -> None:
-        while True:
-            await self._assigned.wait()
-            # Whoever has other partitions followed does not wait for records that may never come.
-            # What is read is of those that are followed then: nothing is between it and `clear`.
-            batches = await self._read(reader)
-            self._delivered.clear()
-            try:
-                begins = await self._note(reader, batches)
-                for partition, records in batches.items():
-                    await self._deliver(partition, records, begins[partition])
-            finally:
-                self._delivered.set()
-            # Others want their turn, and a reader with a full buffer never waits.
-            await asyncio.sleep(0)
-
     async def _read(self, reader: AIOKafkaConsumer) -> Batches:
-        followed = reader.assignment()
-        ready = [partition for partition in followed if not self._busy(partition)]
+        ready = [partition for partition in self._read_to if not self._busy(partition)]
         if not ready:
             await asyncio.sleep(BUSY_SECONDS)
             return {}
-        # All, unless some are busy: one that is followed from now on is read by this, too.
-        some = ready if len(ready) < len(followed) else []
+        some = ready if len(ready) < len(self._read_to) else []
         try:
             batches: Batches = await reader.getmany(*some, timeout_ms=IDLE_MS, max_records=BATCH)
         except Exception as error:
