@@ -216,14 +216,7 @@ class WorkflowApp(faust.App):
         self._generation = generation
         self.consumer.joined()
         self._moving = False
-        self._opening = asyncio.create_task(self._assign(wanted, copies, missed))
-
-    async def _assign(
-        self, wanted: set[tuple[str, int]], copies: set[tuple[str, int]], missed: bool
-    ) -> None:
-        if missed:
-            await self.host.assign((), ())
-        await self.host.assign(wanted, copies)
+        self._opening = asyncio.create_task(self.host.assign(wanted, copies, missed=missed))
 
     async def _on_revoked(self, app: faust.App, revoked: set[TP], **kwargs: Any) -> None:
         # Nobody has a new assignment before everybody was told to give up the former one.

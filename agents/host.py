@@ -113,6 +113,7 @@ class KafkaHost:
         self._by_log: dict[TopicPartition, OwnedShard] = {}
         self._wanted: set[Held] = set()
         self._standby: set[Held] = set()
+        self._missed = False
         self._assigning = asyncio.Lock()
         self._appending: dict[OwnedShard, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,18 +172,23 @@ class KafkaHost:
 
     # ---- assignment
 
-    async def assign(self, active: Iterable[Held], standby: Iterable[Held]) -> None:
-        """Own these shards and no others, and keep copies of those.
+    async def assign(
+        self, active: Iterable[Held], standby: Iterable[Held], *, missed: bool = False
+    ) -> None:
+        """Own these shards and no others, and keep copies of those. Of several calls the last
+        counts, though the one before may still be at it.
 
-        A shard that stays goes on without a stop.
+        A shard that stays goes on without a stop; but with `missed`, others may have owned it since
+        the last call, and it is opened anew.
         """
         self._wanted, self._standby = set(active), set(standby)
+        self._missed |= missed
         async with self._assigning:
             if self._stopping:
                 return
             wanted, standbys = set(self._wanted), set(self._standby)
-            for held in set(self._owned) - wanted:
-                await self._release(held)
+            stay, self._missed = set() if self._missed else wanted, False
+            await asyncio.gather(*(self._release(held) for held in sorted(set(self._owned) - stay)))
             await self._follow_standbys(standbys - wanted)
             self.data.keep(wanted | standbys)
             await self._open_all([held for held in wanted if held not in self._owned])

@@ -182,8 +182,9 @@ class OwnedShard:
                         await self._changelog.write(checkpoint, self._table)
             except BaseException:
                 # Whoever opens it anew comes to the same results and asides again; a checkpoint
-                # without these would pass over what they are of.
-                self.closed = self.exactly_once
+                # without these would pass over what they are of, and one after a part of another
+                # would be mixed with it.
+                self.closed = True
                 if checkpoint is not None:
                     shard.failed(checkpoint)
                 raise

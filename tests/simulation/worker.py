@@ -237,11 +237,9 @@ class _Life:
         return found
 
     async def _assign(self, assignment: Assignment, missed: bool) -> None:
-        if missed:
-            await self._host.assign((), ())
         active = [(NAME, partition) for partition in sorted(assignment.active)]
         standby = [(NAME, partition) for partition in sorted(assignment.standby)]
-        await self._host.assign(active, standby)
+        await self._host.assign(active, standby, missed=missed)
 
     async def _until_it_moves(self) -> None:
         group, name = self._world.group, self._process.name
