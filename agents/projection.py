@@ -54,7 +54,7 @@ async def project(
     partitions = await partitions_of(workflow.name, settings)
     projection = Projection(engine, workflow, search=search)
     await projection.prepare()
-    reader = consumer(settings, committed=True)
+    reader = consumer(settings, committed=True, follows=True)
     await reader.start()
     try:
         topic = Topics.of(workflow.name, settings).changelog

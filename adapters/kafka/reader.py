@@ -18,8 +18,9 @@ from streamwf.settings import Settings
 
 _logger: Logger = structlog.get_logger("streamwf.log")
 
-#: Milliseconds that the broker holds back an answer with nothing in it.
-IDLE_MS = 200
+#: Milliseconds that the broker holds back an answer with nothing in it: for who waits for what will
+#: be appended, and for who reads what is there. What is asked next waits until it has answered.
+IDLE_MS, THERE_MS = 200, 10
 
 #: Records that are handed over at a time.
 BATCH = 2_000
@@ -42,11 +43,16 @@ Deliver = Callable[[TopicPartition, Sequence[ConsumerRecord], int], Awaitable[No
 
 
 def consumer(
-    settings: Settings, committed: bool = False, group: str | None = None
+    settings: Settings,
+    committed: bool = False,
+    group: str | None = None,
+    *,
+    follows: bool = False,
 ) -> AIOKafkaConsumer:
     """A consumer whose partitions are ours to say.
 
     committed: pass over what aborted transactions wrote. group: whose offsets it can commit.
+    follows: it waits for what will be appended, and is not there for what is in the log already.
 
     Raises InvalidSettings.
     """
@@ -55,7 +61,7 @@ def consumer(
         **client_arguments(settings.brokers, settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=IDLE_MS,
+        fetch_max_wait_ms=IDLE_MS if follows else THERE_MS,
         max_partition_fetch_bytes=max(1 << 20, settings.max_record_bytes),
         isolation_level="read_committed" if committed else "read_uncommitted",
     )
@@ -119,7 +125,7 @@ class LogReader:
         self._passed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
-        self._consumer = await started(consumer(self._settings, committed=True))
+        self._consumer = await started(consumer(self._settings, committed=True, follows=True))
         self._task = asyncio.create_task(self._run(self._consumer))
 
     async def stop(self) -> None:
@@ -234,6 +240,8 @@ async def read_to(
     while await reader.position(partition) < end:
         for records in (await reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)).values():
             yield [record for record in records if record.offset < end]
+    # It does not ask on for what may come.
+    reader.assign([])
 
 
 class OffsetReader:
@@ -259,6 +267,7 @@ class OffsetReader:
                 reader.seek(partition, offset)
                 for records in (await reader.getmany(timeout_ms=2_000, max_records=100)).values():
                     found.update({r.offset: r for r in records if r.offset in wanted})
+            reader.assign([])
             return [found[offset] for offset in offsets if offset in found]
 
     async def stop(self) -> None:

@@ -65,7 +65,9 @@ class KafkaStreamer:
         followed = range(count) if only is None else sorted(only)
         partitions = [TopicPartition(topic, number) for number in followed]
         try:
-            reader = await started(consumer(self._settings, committed=True, group=group))
+            reader = await started(
+                consumer(self._settings, committed=True, group=group, follows=True)
+            )
             try:
                 positions = await _begin(reader, partitions, since, from_latest)
             except BaseException:
