@@ -29,7 +29,7 @@ lint: $(READY) ## Check style and format
 	$(BIN)/ruff format --check .
 
 types: $(READY) ## Check types
-	$(BIN)/mypy --strict -p streamwf
+	$(BIN)/mypy --strict -p streamwf -p benchmarks
 	$(BIN)/mypy --strict tests/conftest.py $(wildcard tests/typing)
 
 simulate: $(READY) ## Simulate workers that fail in all ways: SEEDS=1000, on all cores; Ctrl-C ends it

@@ -30,7 +30,7 @@ from streamwf.settings import Settings
 def flow(steps: int) -> Workflow[dict[str, Any], Any]:
     """From S0 to the last in so many steps that do nothing."""
     names = [f"S{number}" for number in range(steps + 1)]
-    status: Any = Enum("Status", names)
+    status: Any = Enum("Status", names)  # type: ignore[misc]
     made: Workflow[dict[str, Any], Any] = Workflow("growing", dict, status)
 
     def add(now: Any, then: Any) -> None:

@@ -53,4 +53,5 @@ async def main(brokers: str, source: str, sink: str, group: str, hops: int) -> t
 
 
 if __name__ == "__main__":
-    print(*uvloop.run(main(*sys.argv[1:5], int(sys.argv[5]))))
+    brokers, source, sink, group, hops = sys.argv[1:]
+    print(*uvloop.run(main(brokers, source, sink, group, int(hops))))
