@@ -46,6 +46,7 @@ AIMS = (
     Aim("peers", "streamwf_to_restate", "transitions, against Restate", 40, "times", True),
     Aim("peers", "streamwf_to_dbos", "transitions, against DBOS on PostgreSQL", 200, "times", True),
     Aim("half_load", "half_load_p99_ms", "a run at half the top load, p99", 100, "ms"),
+    Aim("half_load", "half_load_share", "what was held meanwhile, of the top load", 0.48, "", True),
     Aim("hosts", "embedded_ratio", "embedded in memory, against the worker", 1.5, "", True),
     Aim("two_workers", "two_workers_ratio", "two workers, against one", 1.8, "", True),
     Aim("scale", "waiting_rss_mb", "memory with 1,000,000 waiting runs", 400, "MB"),
@@ -60,6 +61,9 @@ AIMS = (
     Aim("bulk", "bulk_ratio", "bulk trigger, against the raw producer", 0.6, "", True),
     Aim("start", "start_s", "start of a worker to ready, empty tables", 3, "s"),
 )
+
+#: The aims by their figures: no two benchmarks have one of the same name.
+AIMED = {aim.figure: aim for aim in AIMS}
 
 
 def number(value: float) -> str:

@@ -28,7 +28,7 @@ from streamwf.adapters.kafka.topics import Topics, admin, create, ensure_topics
 from streamwf.settings import Settings
 
 FIGURES = {
-    "bulk_ratio": Figure("triggers from a file, against `send`", "", 0.6, at_least=True),
+    "bulk_ratio": Figure("triggers from a file, against `send`"),
     "bulk_lines_per_second": Figure("triggers from a file", "lines/s"),
     "bulk_start_s": Figure("of that, with a file of one line", "s"),
     "send_records_per_second": Figure("a raw producer, one `send` for each", "records/s"),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks.aims import number
+from benchmarks.aims import AIMED, number
 from benchmarks.load import PARTITIONS
 from streamwf.adapters.local_kafka import Broker, find_broker
 from streamwf.settings import Settings
@@ -22,16 +22,11 @@ Found = dict[str, float]
 
 
 class Figure(NamedTuple):
-    """unit: behind the number. aim: what it may be at most, or has to be at least; None for a
-    figure that only says how the others came about."""
+    """unit: behind the number. What it has to be `benchmarks.aims` says; one that it does not name
+    only says how the others came about."""
 
     what: str
     unit: str = ""
-    aim: float | None = None
-    at_least: bool = False
-
-    def reached(self, value: float) -> bool:
-        return self.aim is None or (value >= self.aim if self.at_least else value <= self.aim)
 
 
 class Bench:
@@ -86,8 +81,8 @@ def benchmark(
 def table(title: str, figures: Mapping[str, Figure], found: Found) -> Table:
     shown = Table("what", "measured", "aim", title=title)
     for name, value in found.items():
-        figure = figures[name]
-        aim = "" if figure.aim is None else f"{'>=' if figure.at_least else '<='} {figure.aim:g}"
-        style = "" if figure.reached(value) else "red"
-        shown.add_row(figure.what, f"{number(value)} {figure.unit}".rstrip(), aim, style=style)
+        figure, aim = figures[name], AIMED.get(name)
+        told = "" if aim is None else aim.told
+        style = "" if aim is None or aim.reached(value) else "red"
+        shown.add_row(figure.what, f"{number(value)} {figure.unit}".rstrip(), told, style=style)
     return shown

@@ -22,13 +22,13 @@ from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.settings import Settings
 
 FIGURES = {
-    "half_load_p99_ms": Figure("a run at half the top load, p99", "ms", 100.0),
+    "half_load_p99_ms": Figure("a run at half the top load, p99", "ms"),
     "half_load_p50_ms": Figure("p50", "ms"),
     "half_load_max_ms": Figure("the longest", "ms"),
     "half_load_timed_runs": Figure("runs that were timed"),
     "half_load_top_transitions_per_second": Figure("the top load", "transitions/s"),
     "half_load_held_transitions_per_second": Figure("held", "transitions/s"),
-    "half_load_share": Figure("held, of the top load", "", 0.48, at_least=True),
+    "half_load_share": Figure("held, of the top load"),
 }
 
 #: The partition whose runs are timed.

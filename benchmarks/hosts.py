@@ -14,7 +14,7 @@ from benchmarks.cpu import Measure, figures, kafka, measured, repeated
 from benchmarks.figures import Bench, Figure, benchmark
 
 FIGURES = {
-    "embedded_ratio": Figure("embedded in memory, against the worker", "", 1.5, at_least=True),
+    "embedded_ratio": Figure("embedded in memory, against the worker"),
     "embedded_transitions_per_second": Figure("embedded in memory", "transitions/s"),
     "kafka_transitions_per_second": Figure("a worker on Kafka", "transitions/s"),
     "embedded_cpu_us": Figure("CPU for a transition, embedded", "us"),

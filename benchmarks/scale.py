@@ -38,12 +38,12 @@ from streamwf.settings import Settings
 
 FIGURES = {
     "waiting_runs": Figure("runs that wait"),
-    "waiting_rss_mb": Figure("memory of a worker with all of them", "MB", 400.0),
+    "waiting_rss_mb": Figure("memory of a worker with all of them", "MB"),
     "waiting_half_rss_mb": Figure("with half of them", "MB"),
-    "waiting_bytes_per_run": Figure("growth for a run", "bytes", 50.0),
+    "waiting_bytes_per_run": Figure("growth for a run", "bytes"),
     "waiting_loaded_rss_mb": Figure("memory after the load, the most", "MB"),
     "empty_loaded_rss_mb": Figure("the same with empty tables", "MB"),
-    "waiting_pace_ratio": Figure("pace, against empty tables", "", 0.85, at_least=True),
+    "waiting_pace_ratio": Figure("pace, against empty tables"),
     "waiting_transitions_per_second": Figure("with all that wait", "transitions/s"),
     "empty_transitions_per_second": Figure("with empty tables", "transitions/s"),
     "waiting_cpu_us": Figure("CPU for a transition, with all that wait", "us"),

@@ -43,8 +43,8 @@ from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.settings import Settings
 
 FIGURES = {
-    "two_workers_ratio": Figure("two against one, without the broker's share", "", 1.8, True),
-    "two_workers_cpu_ratio": Figure("two against one, by CPU", "", 1.8, True),
+    "two_workers_ratio": Figure("two against one, without the broker's share"),
+    "two_workers_cpu_ratio": Figure("two against one, by CPU"),
     "two_workers_wall_ratio": Figure("two against one, by wall"),
     "one_transitions_per_second": Figure("one worker", "transitions/s"),
     "two_transitions_per_second": Figure("two workers", "transitions/s"),

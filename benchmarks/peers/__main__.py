@@ -43,6 +43,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.aims import AIMED
 from benchmarks.ends import percentile
 from benchmarks.load import PARTITIONS
 from benchmarks.peers import on_dbos, on_restate
@@ -52,9 +53,6 @@ from benchmarks.throughput import worker_figures
 from streamwf.adapters.local_kafka import find_broker
 from streamwf.errors import StreamwfError
 from streamwf.settings import Settings
-
-#: Times the rate of each peer that streamwf's is to be.
-AIMS = {"restate": 40, "dbos": 200}
 
 #: How many runs a peer has under load for each of streamwf's; and for each setting that is tried.
 SHARES = {"restate": 1 / 16, "dbos": 1 / 60}
@@ -167,7 +165,7 @@ def figures(loads: dict[str, list[Load]]) -> dict[str, float]:
         found[f"{name}_latency_p50_ms"] = 1000 * statistics.median(seconds)
         found[f"{name}_latency_p99_ms"] = percentile(seconds, 0.99)
     own = found["streamwf_transitions_per_second"]
-    for peer in AIMS:
+    for peer in SHARES:
         found[f"streamwf_to_{peer}"] = own / found[f"{peer}_transitions_per_second"]
     return found
 
@@ -177,8 +175,9 @@ def show(found: dict[str, float], console: Console) -> None:
     for name, shown in {"streamwf": "streamwf", "restate": "Restate", "dbos": "DBOS"}.items():
         rate = f"{found[f'{name}_transitions_per_second']:,.0f}"
         times = [f"{found[f'{name}_latency_{each}_ms']:.1f} ms" for each in ("p50", "p99")]
-        ratio = f"{found[f'streamwf_to_{name}']:.0f}" if name in AIMS else ""
-        table.add_row(shown, rate, *times, ratio, str(AIMS.get(name, "")))
+        aim = AIMED.get(f"streamwf_to_{name}")
+        ratio = (f"{found[aim.figure]:.0f}", aim.told) if aim else ("", "")
+        table.add_row(shown, rate, *times, *ratio)
     console.print(table)
 
 

@@ -1,12 +1,15 @@
 """The suite of benchmarks: what is judged, stored, compared, and told of one that fails."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmarks.aims import AIMS, BENCHMARKS
+from benchmarks.figures import Figure
+from benchmarks.figures import table as figures_table
 from benchmarks.history import Result, change, flat, last_of, store, stored
 from benchmarks.machine import facts
 from benchmarks.suite import Failed, not_idle, run, table
@@ -35,7 +38,21 @@ def test_an_aim_is_at_least_or_at_most() -> None:
 
 def test_each_aim_is_of_a_benchmark_and_each_benchmark_has_one() -> None:
     assert {aim.benchmark for aim in AIMS} == set(BENCHMARKS)
-    assert len({(aim.benchmark, aim.figure) for aim in AIMS}) == len(AIMS)
+    assert len({aim.figure for aim in AIMS}) == len(AIMS)
+
+
+def test_an_aim_is_found_by_the_figure_that_its_benchmark_tells() -> None:
+    for aim in AIMS:
+        figures = getattr(import_module(BENCHMARKS[aim.benchmark][0]), "FIGURES", {})
+        assert not figures or figures[aim.figure].unit == aim.unit, aim.figure
+
+
+def test_a_benchmark_by_itself_tells_the_aims_too() -> None:
+    figures = {name: Figure(name, "s") for name in ("start_s", "start_max_s")}
+    for start, style in ((2.9, ""), (3.1, "red")):
+        told = figures_table("", figures, {"start_s": start, "start_max_s": 9.0})
+        assert list(told.columns[2].cells) == [START.told, ""]
+        assert [row.style for row in told.rows] == [style, ""]
 
 
 def test_results_are_stored_and_the_newest_figure_is_compared(tmp_path: Path) -> None:
