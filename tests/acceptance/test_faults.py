@@ -208,7 +208,8 @@ async def race(host: Host, name: str, signs: Signs, chance: random.Random) -> st
             told = await chance.choice(host.clients).callback(timeouts, "go", "DONE", run_id=run_id)
         except NotWaiting:
             return False
-        assert told.outcome == "moved"
+        # One that was not answered is asked again.
+        assert told.outcome in ("moved", "duplicate")
         return True
 
     async def cancel() -> bool:

@@ -22,7 +22,7 @@ async def start(host: Host, name: str, order: Order, at: Status = MORE) -> RunIn
 
     async def entered() -> RunInfo[Order, Status] | None:
         run = await host.client.get(timeouts, run_id)
-        return run if run.state is State.RUNNING or run.status is EXPIRED else None
+        return None if run.state is State.INITIATED else run
 
     await host.client.await_(timeouts, run_id, at)
     found = await host.until(entered)

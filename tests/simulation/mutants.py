@@ -295,7 +295,7 @@ MUTANTS: dict[str, Mutant] = {
     "asides lost": Mutant(lambda: patch.object(OwnedShard, "_send", _no_asides), 60),
     "uncommitted rows read": Mutant(_uncommitted, 150),
     "results not appended again": Mutant(_drops_results, 200),
-    "gaps believed": Mutant(_believes_gaps, 100),
+    "gaps believed": Mutant(_believes_gaps, 200),
     "results not in the transaction": Mutant(_once_forgotten, 60),
     "aborted results read": Mutant(_aborted_read, 60),
     "results out of turn": Mutant(_out_of_turn, 60),
