@@ -45,6 +45,9 @@ _BUFFER_BYTES = 96 << 20
 #: Rows that are looked at for one batch when what is derived from all of them is made anew.
 _PILE = 2_000
 
+#: Rows that are put into a batch before others have their turn.
+_PART = 500
+
 
 class AsOf(msgspec.Struct, frozen=True):
     """What a table is as of.
@@ -201,17 +204,29 @@ class RunsTable:
 
         If that fails, all is as before.
         """
+        for _ in self.writing(changes, rows, as_of):
+            pass
+
+    def writing(
+        self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf
+    ) -> Iterator[None]:
+        """The same in parts, so that others have their turn between them: nothing is written before
+        the last one, and nothing else may be until then."""
         batch, tally = WriteBatch(raw_mode=True), self._tally.copy()
         for run_id in ids.gone(changes, self.get):
             batch.delete(_RUN_ID + run_id.encode())
-        for change, row in zip(changes, rows, strict=True):
+        for number, (change, row) in enumerate(zip(changes, rows, strict=True), 1):
             self._put(batch, tally, change, row)
+            if number % _PART == 0:
+                yield
+        yield
         if self._terms is not None:
             index, gone = index_rows.changed(changes, self._terms, self.get)
             for key in gone:
                 batch.delete(key)
             for key, value in index.items():
                 batch.put(key, value)
+        yield
         as_of = self._counting(as_of, tally)
         batch.put(_AS_OF, msgspec.msgpack.encode(as_of))
         self._commit(batch)

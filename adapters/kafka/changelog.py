@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 
 from streamwf.adapters.kafka.append import append_batch, producer
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
@@ -99,7 +99,11 @@ class Changelog:
             if checkpoint is not None:
                 rows, as_of = await self._append(producer, checkpoint, table)
         if checkpoint is not None:
-            table.write(checkpoint.changes, rows, as_of)
+            for _ in table.writing(checkpoint.changes, rows, as_of):
+                await asyncio.sleep(0)
+                if self._producer is not producer:
+                    # The table may be another's by now, who reads these rows in the changelog.
+                    raise ProducerClosed
 
     async def write_bare(self, checkpoint: Checkpoint, table: RunsTable) -> None:
         """The same for a table that is filled from nothing, and has to be derived at the end."""

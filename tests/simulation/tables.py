@@ -37,6 +37,14 @@ class SimTable(MemoryTable):
     ) -> None:
         self._write([(change.key, row) for change, row in zip(changes, rows, strict=True)], as_of)
 
+    def writing(
+        self, changes: Sequence[Change], rows: Sequence[bytes | None], as_of: AsOf
+    ) -> Iterator[None]:
+        for _ in changes:
+            yield
+        yield
+        self.write(changes, rows, as_of)
+
     def write_bare(self, rows: Mapping[bytes, bytes | None], as_of: AsOf) -> None:
         bare = msgspec.structs.replace(as_of, bare=True)
         self._write([(key.decode(), row) for key, row in rows.items()], bare)
