@@ -16,8 +16,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
-from aiokafka.partitioner import murmur2
 
+from streamwf.adapters.kafka.murmur2 import murmur2
 from streamwf.adapters.kafka.reach import DENIED, PATIENCE, connect, denied, unreachable
 from streamwf.errors import AccessDenied, PartitionMismatch, TopicRefused, WorkflowNotFound
 from streamwf.settings import Settings
@@ -54,7 +54,7 @@ def app_id_of(workflows: Iterable[str], settings: Settings) -> str:
 
 def partition_of(foreign_id: str, partitions: int) -> int:
     """The shard of a foreign id: as Java's and aiokafka's producers place its key."""
-    return int((murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions)
+    return (murmur2(foreign_id.encode()) & 0x7FFFFFFF) % partitions
 
 
 async def admin(settings: Settings) -> AIOKafkaAdminClient:
