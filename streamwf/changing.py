@@ -21,6 +21,7 @@ from .errors import (
 )
 from .events import Event, derived_id, encode_event
 from .fold import Verdict
+from .ids import run_id_of
 from .logs import steered
 from .looking import Host, Looking
 from .record import DELETED, Trace
@@ -31,13 +32,6 @@ from .waiting import Answer
 
 #: The types of the requests of actions, where they are not called the same.
 _ACTION_TYPES = {"delete-data": events.DELETE}
-
-
-def run_id_of(workflow: str, trigger: Trigger) -> str:
-    """The id of the run that a trigger asks for: the same each time if it has a key."""
-    if trigger.key:
-        return derived_id(workflow, trigger.foreign_id, trigger.key)
-    return str(uuid.uuid4())
 
 
 def check_version(action: str, event: Event, answer: Answer) -> None:

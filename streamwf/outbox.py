@@ -9,10 +9,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .callback_views import CallbackRequest
-from .changing import run_id_of
 from .definition import Workflow
 from .errors import InvalidQuery
 from .events import Event
+from .ids import run_id_of
 from .record import CORRELATION
 from .requesting import (
     callback_event,

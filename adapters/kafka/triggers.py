@@ -14,8 +14,8 @@ from streamwf.adapters.kafka.keys import KafkaKeys
 from streamwf.adapters.kafka.letters import append_events
 from streamwf.adapters.kafka.reach import DENIED, unreachable
 from streamwf.adapters.kafka.topics import Topics, encrypts, partitions_of
-from streamwf.changing import run_id_of
 from streamwf.events import Event
+from streamwf.ids import random_ids, run_id_of
 from streamwf.settings import Settings
 from streamwf.vault import Vault
 from streamwf.views import Trigger
@@ -44,13 +44,13 @@ async def append_triggers(
         await to.start()
         done = 0
         async with vault_of(workflow, settings) as vault:
-            left = iter(triggers)
-            pile = await _pile(workflow, left, vault)
+            left = _events(workflow, triggers)
+            pile = await _pile(left, vault)
             while pile:
                 # Together they take as long as one of them; one after the other keeps the order.
                 appending = asyncio.create_task(append_events(to, topic, partitions, pile))
                 try:
-                    upcoming = await _pile(workflow, left, vault)
+                    upcoming = await _pile(left, vault)
                 finally:
                     await appending
                 done += len(pile)
@@ -77,28 +77,30 @@ async def vault_of(workflow: str, settings: Settings) -> AsyncIterator[Vault | N
         await keys.stop()
 
 
-async def _pile(workflow: str, left: Iterator[Trigger], vault: Vault | None) -> list[Event]:
-    """The events of the next triggers, sealed if there is a vault."""
+async def _pile(left: Iterator[Event], vault: Vault | None) -> list[Event]:
+    """The next events, sealed if there is a vault."""
     pile: list[Event] = []
     while len(pile) < PILE:
         await asyncio.sleep(0)
-        part = [_event(workflow, each) for each in itertools.islice(left, SLICE)]
+        part = list(itertools.islice(left, SLICE))
         if not part:
             break
         pile += part if vault is None else await asyncio.gather(*map(vault.sealed, part))
     return pile
 
 
-def _event(workflow: str, trigger: Trigger) -> Event:
-    run_id = run_id_of(workflow, trigger)
-    return events.request(
-        workflow,
-        events.TRIGGER,
-        trigger.foreign_id,
-        datetime.now(UTC),
-        event_id=run_id,
-        runid=run_id,
-        status=trigger.status or "",
-        data=msgspec.json.encode(trigger.object),
-        startat=trigger.start_at,
-    )
+def _events(workflow: str, triggers: Iterable[Trigger]) -> Iterator[Event]:
+    new = random_ids().__next__
+    for trigger in triggers:
+        run_id = run_id_of(workflow, trigger, new)
+        yield events.request(
+            workflow,
+            events.TRIGGER,
+            trigger.foreign_id,
+            datetime.now(UTC),
+            event_id=run_id,
+            runid=run_id,
+            status=trigger.status or "",
+            data=msgspec.json.encode(trigger.object),
+            startat=trigger.start_at,
+        )

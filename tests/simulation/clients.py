@@ -12,9 +12,9 @@ from streamwf import events
 from streamwf.adapters.kafka.append import producer
 from streamwf.agents.host import KafkaHost
 from streamwf.callback_views import CallbackRequest
-from streamwf.changing import run_id_of
 from streamwf.errors import StreamwfError, UnknownCallback
 from streamwf.events import Event, encode_event, request
+from streamwf.ids import run_id_of
 from streamwf.operations import Operations
 from streamwf.record import SCHEDULE
 from streamwf.requesting import callback_event, callback_request, trigger_event

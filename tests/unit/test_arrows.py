@@ -36,7 +36,7 @@ ORDER = [
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results", "in_turn"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
-    {"naming", "measures", "indexing", "access"},
+    {"naming", "ids", "measures", "indexing", "access"},
     {"until", "redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
