@@ -3,15 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
 from streamwf.cli.output import say, write, write_json
 from streamwf.cli.shapes import Sent
-from streamwf.errors import InvalidForeignId
+from streamwf.errors import InvalidForeignId, InvalidQuery
 from streamwf.events import check_foreign_id
+from streamwf.lines import Line, read_line
 from streamwf.views import Trigger
+
+Asked = TypeVar("Asked", bound=Trigger | Line)
 
 #: Refused lines that are written out; the rest are only counted.
 SHOWN = 20
@@ -47,23 +50,23 @@ class Pile:
     def __post_init__(self) -> None:
         self._durable = self.skip
 
-    def take(self, line: bytes) -> tuple[int, Trigger] | None:
+    def take(self, line: bytes, read: Callable[[bytes], Asked]) -> tuple[int, Asked] | None:
         """The next line's number and its trigger; None if there is nothing to trigger in it."""
         self.read += 1
         if self.read <= self.skip or not line.strip():
             return None
         try:
-            trigger = Trigger.model_validate_json(line)
+            trigger = read(line)
             check_foreign_id(trigger.foreign_id)
-        except (ValidationError, InvalidForeignId) as error:
+        except (ValidationError, InvalidForeignId, InvalidQuery) as error:
             self.refuse(self.read, _told(error))
             return None
         return self.read, trigger
 
-    def triggers(self) -> Iterator[Trigger]:
+    def triggers(self) -> Iterator[Trigger | Line]:
         """The triggers of all lines, until it is stopped."""
         for line in self.file:
-            taken = self.take(line)
+            taken = self.take(line, read_line)
             if taken is not None:
                 self._handed_on.append(taken[0])
                 yield taken[1]
@@ -102,8 +105,8 @@ class Pile:
         return count
 
 
-def _told(error: ValidationError | InvalidForeignId) -> str:
-    if isinstance(error, InvalidForeignId):
+def _told(error: ValidationError | InvalidForeignId | InvalidQuery) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(
         ": ".join(filter(None, (".".join(map(str, item["loc"])), item["msg"])))

@@ -64,7 +64,7 @@ async def _over_http(
     try:
         async with asyncio.TaskGroup() as tasks, _lines(pile) as lines:
             async for line in lines:
-                taken = pile.take(line)
+                taken = pile.take(line, Trigger.model_validate_json)
                 if taken is not None:
                     await slots.acquire()
                     tasks.create_task(trigger_one(*taken))

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 from aiokafka import TopicPartition
 
 from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, ensure_topics
+from streamwf.events import Event, decode_event, derived_id
 from streamwf.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -183,18 +185,18 @@ def test_a_broker_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> Non
         assert "Traceback" not in done.stderr
 
 
-def in_log(settings: Settings) -> list[str]:
-    """The foreign ids of all that the log of parcels has."""
+def in_log(settings: Settings) -> list[Event]:
+    """All that the log of parcels has."""
 
-    async def read() -> list[str]:
-        log, found = consumer(settings), list[str]()
+    async def read() -> list[Event]:
+        log, found = consumer(settings), list[Event]()
         await log.start()
         try:
             topic = Topics.of("parcels", settings).events
             for partition in (TopicPartition(topic, number) for number in range(2)):
                 end = (await log.end_offsets([partition]))[partition]
                 async for records in read_to(log, partition, 0, end):
-                    found += [record.key.decode() for record in records]
+                    found += [event_of(record) for record in records]
         finally:
             await stop_consumer(log)
         return found
@@ -202,20 +204,91 @@ def in_log(settings: Settings) -> list[str]:
     return asyncio.run(read())
 
 
-def test_a_pile_that_stops_goes_on_where_nothing_is_left_out(kafka: str, tmp_path: Path) -> None:
-    place = ("--brokers", kafka, "--topic-prefix", f"{tmp_path.name}.")
-    settings = Settings(brokers=kafka, topic_prefix=place[3], partitions=2)
+def event_of(record: Any) -> Event:
+    event = decode_event(
+        record.value,
+        workflow="parcels",
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        limit=1_000_000,
+    )
+    assert event.subject == record.key.decode()
+    return event
+
+
+@pytest.fixture
+def topics(kafka: str, tmp_path: Path) -> Settings:
+    """Those of parcels, of which no worker knows."""
+    settings = Settings(brokers=kafka, topic_prefix=f"{tmp_path.name}.", partitions=2)
     asyncio.run(ensure_topics(["parcels"], settings))
+    return settings
+
+
+def from_file(pile: Path, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
+    place = ("--brokers", settings.brokers, "--topic-prefix", settings.topic_prefix)
+    return call("trigger", "parcels", "--from", str(pile), *place, *more)
+
+
+def carried(event: Event) -> bytes:
+    assert isinstance(event.data, msgspec.Raw)
+    return bytes(event.data)
+
+
+def test_a_file_goes_into_the_log_as_it_is_written(topics: Settings, tmp_path: Path) -> None:
+    pile, written = tmp_path / "pile.jsonl", '{"weight": 24.90, "of": "\\u00e9\u00e9"}'
+    lines = [
+        f'{{"foreign_id": "p-1", "object": {written}, "status": "SENT", "key": "k"}}',
+        '{"foreign_id": "p-1", "start_at": "2999-01-01T00:00:00+02:00"}',
+    ]
+    pile.write_text("\n".join(lines))
+    for _ in range(2):
+        assert from_file(pile, topics).stdout == "2 requested, 0 refused\n"
+    keyed, later, again, once_more = in_log(topics)
+    assert (carried(keyed), keyed.status) == (written.encode(), "SENT")
+    assert keyed.runid == again.runid == derived_id("parcels", "p-1", "k")
+    assert (carried(later), later.status) == (b"null", "")
+    assert later.startat == datetime(2998, 12, 31, 22, tzinfo=UTC)
+    assert len({keyed.runid, later.runid, once_more.runid}) == 3
+
+
+def test_bad_lines_are_told_and_the_others_stay_in_order(topics: Settings, tmp_path: Path) -> None:
+    pile = tmp_path / "pile.jsonl"
+    lines = [
+        *(json.dumps({"foreign_id": f"p-{n % 7}", "object": n}) for n in range(7_000)),
+        '{"foreign_id": "p-1", "start_at": "2999-01-01T00:00:00"}',
+        '{"foreign_id": "p-1", "object": }',
+        '{"foreign_id": "p-1", "colour": "red"}',
+        '{"foreign_id": "", "object": {}}',
+        '{"foreign_id": "p-1", "object": 7000}',
+    ]
+    pile.write_text("\n".join(lines))
+    told = from_file(pile, topics)
+    assert (told.returncode, told.stdout) == (1, "7,001 requested, 4 refused\n")
+    refused = [line.split(": ", 1) for line in told.stderr.splitlines()]
+    assert [number for number, _ in refused] == [f"line {n}" for n in range(7_001, 7_005)]
+    assert "it has no time zone" in refused[0][1]
+    assert refused[2][1] == "colour: Extra inputs are not permitted"
+    events = in_log(topics)
+    for name in range(7):
+        numbers = [int(carried(event)) for event in events if event.subject == f"p-{name}"]
+        assert numbers == [*range(name, 7_000, 7), *([7_000] if name == 1 else [])]
+    assert len({event.id for event in events}) == 7_001
+
+
+def test_a_pile_that_stops_goes_on_where_nothing_is_left_out(
+    topics: Settings, tmp_path: Path
+) -> None:
     runs: list[dict[str, Any]] = [{"foreign_id": f"p-{n}", "object": {}} for n in range(13_000)]
     pile, lines = tmp_path / "pile.jsonl", ["not JSON", "", *map(json.dumps, runs)]
     too_large = json.dumps({"foreign_id": "p-12001", "object": "x" * 30_000_000})
     pile.write_text("\n".join([*lines[:12_003], too_large, *lines[12_004:]]))
-    command = ("trigger", "parcels", "--from", str(pile), *place)
-    stopped = call(*command)
+    stopped = from_file(pile, topics)
     assert stopped.returncode == 1
     assert "10,000 requested, 1 refused" in stopped.stdout
     assert "--skip 10002" in stopped.stderr
 
     pile.write_text("\n".join(lines))
-    assert call(*command, "--skip", "10002").stdout == "3,000 requested, 0 refused\n"
-    assert {run["foreign_id"] for run in runs} == set(in_log(settings))
+    gone_on = from_file(pile, topics, "--skip", "10002")
+    assert gone_on.stdout == "3,000 requested, 0 refused\n"
+    assert {run["foreign_id"] for run in runs} == {event.subject for event in in_log(topics)}

@@ -23,7 +23,7 @@ ABOVE_THE_LINE = {
     *("ports", "views", "schedule_views", "callback_views", "telling", "cron"),
     *("compatibility", "lists", "naming", "measures", "requesting", "moves"),
     *("letter_views", "open_letters", "indexing", "searched"),
-    *("until", "histories"),
+    *("until", "histories", "lines"),
 }
 
 #: What decides what an event makes of a run: by the run and the event alone.
@@ -36,7 +36,7 @@ ORDER = [
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results", "in_turn"},
     {"fold", "agenda", "retry", "pacing", "cron", "ports", "views", "telling", "settings"},
-    {"naming", "ids", "measures", "indexing", "access"},
+    {"naming", "lines", "ids", "measures", "indexing", "access"},
     {"until", "redaction", "masking", "comparing", "grouping", "letter_views", "stored_letters"},
     {"objects", "declared", "sources", "connector", "recurring", "schedule_views"},
     {"validation", "definition", "callback_views"},
