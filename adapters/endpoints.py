@@ -4,7 +4,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import hdrs
 from pydantic import SecretStr
 
 from streamwf.adapters.certificates import Names, client_context, mistaken, read_secret
@@ -40,7 +39,7 @@ class Endpoint:
             return {}
         if not token.isascii() or not token.isprintable() or " " in token:
             raise mistaken("token", "it has characters that no token has")
-        return {hdrs.AUTHORIZATION: f"Bearer {token}"}
+        return {"Authorization": f"Bearer {token}"}
 
     def _token(self) -> str | None:
         if self.token is not None:

@@ -32,9 +32,7 @@ def random_ids() -> Iterator[str]:
             yield f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{_VARIANT[one[16]]}{one[17:20]}-{one[20:]}"
 
 
-def run_id_of(
-    workflow: str, trigger: Trigger | Line, new: Callable[[], str] = random_id
-) -> str:
+def run_id_of(workflow: str, trigger: Trigger | Line, new: Callable[[], str] = random_id) -> str:
     """The id of the run that a trigger asks for: the same each time if it has a key.
 
     new: makes the id of one that has none.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
@@ -10,7 +11,9 @@ from streamwf.adapters.kafka.append import append_batch
 from streamwf.adapters.kafka.topics import partition_of
 from streamwf.errors import TooLargeForTopic
 from streamwf.events import Event, encode_event
-from streamwf.ports import Letter
+
+if TYPE_CHECKING:
+    from streamwf.ports import Letter
 
 
 async def append_events(
@@ -31,13 +34,13 @@ async def append_events(
 
 
 async def bury(
-    to: AIOKafkaProducer, topic: str, partitions: int, letters: Sequence[Letter]
+    to: AIOKafkaProducer, topic: str, partitions: int, letters: "Sequence[Letter]"
 ) -> None:
     """Append letters with their own headers, and the reason and the place. Raises KafkaError."""
     await asyncio.gather(*(_bury(to, topic, partitions, letter) for letter in letters))
 
 
-async def _bury(to: AIOKafkaProducer, topic: str, partitions: int, letter: Letter) -> None:
+async def _bury(to: AIOKafkaProducer, topic: str, partitions: int, letter: "Letter") -> None:
     place = {"partition": letter.partition, "offset": letter.position, "reason": letter.reason}
     settles = {"settles": letter.settles} if letter.settles else {}
     told = {"topic": letter.source, **place, **settles}

@@ -5,11 +5,11 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from streamwf.adapters.kafka.append import producer
-from streamwf.adapters.kafka.keys import KafkaKeys
 from streamwf.adapters.kafka.letters import append_events
 from streamwf.adapters.kafka.reach import DENIED, unreachable
 from streamwf.adapters.kafka.topics import Topics, encrypts, partitions_of
@@ -17,8 +17,10 @@ from streamwf.events import TRIGGER, Event, check_foreign_id, source_of
 from streamwf.ids import random_ids, run_id_of
 from streamwf.lines import Line
 from streamwf.settings import Settings
-from streamwf.vault import Vault
 from streamwf.views import Trigger
+
+if TYPE_CHECKING:
+    from streamwf.vault import Vault
 
 #: Triggers that are appended at a time, and those of the next ones that are made ready before the
 #: appending has its turn.
@@ -64,11 +66,14 @@ async def append_triggers(
 
 
 @asynccontextmanager
-async def vault_of(workflow: str, settings: Settings) -> AsyncIterator[Vault | None]:
+async def vault_of(workflow: str, settings: Settings) -> AsyncIterator["Vault | None"]:
     """That of a workflow with keys on Kafka; None for one that does not encrypt."""
     if not await encrypts(workflow, settings):
         yield None
         return
+    from streamwf.adapters.kafka.keys import KafkaKeys
+    from streamwf.vault import Vault
+
     keys = KafkaKeys(settings)
     await keys.start()
     try:
@@ -77,7 +82,7 @@ async def vault_of(workflow: str, settings: Settings) -> AsyncIterator[Vault | N
         await keys.stop()
 
 
-async def _pile(left: Iterator[Event], vault: Vault | None) -> list[Event]:
+async def _pile(left: Iterator[Event], vault: "Vault | None") -> list[Event]:
     """The next events, sealed if there is a vault."""
     pile: list[Event] = []
     while len(pile) < PILE:

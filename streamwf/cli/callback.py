@@ -9,8 +9,8 @@ import click
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.callback_views import CallbackRequest, CallbackView
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import write, write_json
-from streamwf.cli.runs import ask
 
 
 @click.command()

@@ -11,9 +11,9 @@ import click
 
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.exported import Export, Unread, record_of
 from streamwf.cli.output import Report, progress_bar, say, write, write_json, write_table
-from streamwf.cli.runs import ask
 from streamwf.cli.shapes import CheckedRuns, Sound
 from streamwf.cli.stores import opened
 from streamwf.cli.targets import AnyWorkflow, load_workflows

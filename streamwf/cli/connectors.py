@@ -6,8 +6,8 @@ import click
 
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import instant, say, why, write, write_json, write_table
-from streamwf.cli.runs import ask
 from streamwf.connector_views import (
     ConnectorAction,
     ConnectorRun,

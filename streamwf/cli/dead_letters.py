@@ -6,8 +6,8 @@ import click
 
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import instant, say, write, write_json, write_json_line, write_table
-from streamwf.cli.runs import ask
 from streamwf.gateway import Gateway
 from streamwf.letter_views import (
     MAX_LETTERS,

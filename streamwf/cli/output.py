@@ -1,32 +1,30 @@
-"""What the commands write. Off a terminal it is the same without control codes or wrapping."""
+"""What the commands write. Off a terminal it is the same without control codes or wrapping.
+
+What draws on a terminal is imported when something is drawn: most commands only write a line.
+"""
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
-from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
-from streamwf.connector_views import ConnectorRun
 from streamwf.events import CALLBACK
 from streamwf.record import State
-from streamwf.schedule_views import ScheduleView
 from streamwf.views import EventView, RunView
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from streamwf.connector_views import ConnectorRun
+    from streamwf.schedule_views import ScheduleView
 
 #: What stands out where there are colours: what has to be looked at, and what goes well.
 STYLES = {
@@ -45,8 +43,10 @@ UNWRAPPED = 10_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> "Console":
     """Where rich output goes. Text is taken as it is: users' data may look like markup."""
+    from rich.console import Console
+
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not made.is_terminal:
         made.width = UNWRAPPED
@@ -68,12 +68,12 @@ def say(text: str) -> None:
     click.echo(clean(text), err=True)
 
 
-def write_json(value: BaseModel) -> None:
+def write_json(value: "BaseModel") -> None:
     """A document for programs."""
     click.echo(json.dumps(value.model_dump(mode="json"), indent=2))
 
 
-def write_json_line(value: BaseModel) -> None:
+def write_json_line(value: "BaseModel") -> None:
     """One of many documents for programs, in a line of its own."""
     click.echo(json.dumps(value.model_dump(mode="json")))
 
@@ -86,7 +86,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
-def run_table(runs: Iterable[RunView], marked: Collection[str] = ()) -> Table:
+def run_table(runs: Iterable[RunView], marked: Collection[str] = ()) -> "Table":
     """Runs as people look at them. marked: the ids of those that are to stand out."""
     table = _table(("FOREIGN ID", "WORKFLOW", "STATUS", "STATE", "UPDATED", "RUN ID", "WHY"))
     for run in runs:
@@ -96,7 +96,9 @@ def run_table(runs: Iterable[RunView], marked: Collection[str] = ()) -> Table:
     return table
 
 
-def _table(columns: Sequence[str]) -> Table:
+def _table(columns: Sequence[str]) -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         # An id is there to be copied.
@@ -104,12 +106,16 @@ def _table(columns: Sequence[str]) -> Table:
     return table
 
 
-def _cell(text: str) -> Text:
+def _cell(text: str) -> "Text":
+    from rich.text import Text
+
     return Text(clean(text).rstrip(), style=STYLES.get(text, ""))
 
 
 def write_facts(facts: Mapping[str, str]) -> None:
     """Facts under one another, each behind its name. Those that are empty are left out."""
+    from rich.text import Text
+
     screen = console()
     for name, fact in facts.items():
         if fact:
@@ -121,7 +127,7 @@ def instant(time: datetime | None) -> str:
     return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def why(told: RunView | EventView | ScheduleView | ConnectorRun) -> str:
+def why(told: "RunView | EventView | ScheduleView | ConnectorRun") -> str:
     """What kept a run or moved it, in one line: its error, its reason, what came."""
     parts = [told.reason]
     if told.error is not None:
@@ -143,6 +149,19 @@ class Report(Protocol):
 @contextmanager
 def progress_bar(what: str) -> Iterator[Report]:
     """A bar on stderr while something takes its time; nothing off a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

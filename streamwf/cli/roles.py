@@ -4,8 +4,8 @@ import click
 
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import filters, options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import say, write_json, write_table
-from streamwf.cli.runs import ask
 from streamwf.views import Roles
 
 

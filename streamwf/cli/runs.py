@@ -1,11 +1,9 @@
 """`streamwf runs`: looking at runs and steering them, over HTTP."""
 
-import asyncio
 import json
 import shlex
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import IO, Any, TypeVar, get_args
+from typing import IO, Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -13,6 +11,7 @@ from click.core import ParameterSource
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import completing, options
+from streamwf.cli.asking import ask
 from streamwf.cli.bulk import bulk
 from streamwf.cli.filters import filters, read
 from streamwf.cli.output import (
@@ -45,22 +44,7 @@ from streamwf.views import (
     Share,
 )
 
-Answer = TypeVar("Answer")
-
 run = click.argument("run", metavar="RUN", shell_complete=completing.runs)
-
-
-def ask(at: Endpoint, question: Callable[[HttpGateway], Awaitable[Answer]]) -> Answer:
-    """One question to a worker."""
-
-    async def asked() -> Answer:
-        gateway = HttpGateway(at)
-        try:
-            return await question(gateway)
-        finally:
-            await gateway.close()
-
-    return asyncio.run(asked())
 
 
 async def id_of(gateway: HttpGateway, run: str) -> str:

@@ -9,6 +9,7 @@ import click
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.adapters.http import HttpGateway
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import (
     Report,
     instant,
@@ -20,7 +21,6 @@ from streamwf.cli.output import (
     write_json,
     write_table,
 )
-from streamwf.cli.runs import ask
 from streamwf.cli.shapes import Backfilled
 from streamwf.errors import InvalidQuery
 from streamwf.record import State

@@ -10,7 +10,6 @@ from io import UnsupportedOperation
 from typing import BinaryIO
 
 from streamwf.adapters.endpoints import Endpoint
-from streamwf.adapters.http import HttpGateway
 from streamwf.cli.interrupt import ctrl_c
 from streamwf.cli.output import Report, progress_bar
 from streamwf.cli.pile import Pile
@@ -46,6 +45,8 @@ def send(workflow: str, pile: Pile, way: Endpoint | Settings, wait: bool) -> Non
 async def _over_http(
     workflow: str, pile: Pile, at: Endpoint, wait: bool, report: Report, total: int | None
 ) -> None:
+    from streamwf.adapters.http import HttpGateway
+
     gateway = HttpGateway(at)
     slots = asyncio.Semaphore(CONCURRENCY)
 

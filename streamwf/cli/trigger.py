@@ -10,9 +10,9 @@ import click
 
 from streamwf.adapters.endpoints import Endpoint
 from streamwf.cli import options
+from streamwf.cli.asking import ask
 from streamwf.cli.output import write, write_json
 from streamwf.cli.pile import Pile, tell
-from streamwf.cli.runs import ask
 from streamwf.cli.sending import send
 from streamwf.cli.shapes import Appended, Sent
 from streamwf.settings import Settings, load

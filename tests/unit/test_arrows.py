@@ -31,7 +31,7 @@ FOLD = {"verdict", "mail", "fold_requests", "fold_results", "fold"}
 
 #: A module of the core imports only what stands to its left or beside it.
 ORDER = [
-    {"counting"},
+    {"counting", "on_demand"},
     {"errors"},
     {"graph", "events", "record", "outcome"},
     {"verdict", "mail", "fold_requests", "fold_results", "in_turn"},
