@@ -68,7 +68,7 @@ MAX_QUEUED = 20_000
 #: Results that are on their way back from the log before no more jobs are started. So what is under
 #: way is moved on before more is begun: runs are soon done, little waits in the log, and a row that
 #: changes several times within a checkpoint is written once.
-MAX_UNFOLDED = 500
+MAX_UNFOLDED = 250
 
 #: Ticks in which nothing was folded until no more results are waited for.
 STILL = 50
