@@ -57,7 +57,7 @@ from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archi
 from .rows import Rows
 from .schedules import made_sure_of, undeclared
 from .sealing import executor_of
-from .timetable import Timetable
+from .timetable import GIVEN, Timetable
 from .vault import Vault
 from .waiting import Waiting
 
@@ -533,7 +533,8 @@ class Shard:
         """Run what has come due."""
         if self.live:
             self._look_whether_anything_comes_back()
-            for record, kind, name in self._timetable.due(now):
+            most = max(GIVEN - self.dispatcher.backlog, GIVEN // 10)
+            for record, kind, name in self._timetable.due(now, most):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()
 

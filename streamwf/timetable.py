@@ -21,8 +21,9 @@ WINDOW = timedelta(seconds=2)
 #: all else waits while they are read.
 DUE_LIMIT = 1_000
 
-#: How many are given out at a time, for the same reason.
-GIVEN = 250
+#: How many are given out at a time, for the same reason; and of how many that are held no more are
+#: read: they come first.
+GIVEN, HELD = 250, 2_000
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
@@ -51,9 +52,9 @@ class Timetable:
         else:
             self._unwritten.append((entry.due_at, key))
 
-    def due(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
-        """Take out what has come due, the first `GIVEN`, without what does not hold any more."""
-        heap, rest = self._heap, len(self._heap) - GIVEN
+    def due(self, now: datetime, most: int = GIVEN) -> Iterator[tuple[Record, Kind, str]]:
+        """Take out what has come due, so many at most, without what does not hold any more."""
+        heap, rest = self._heap, len(self._heap) - most
         while heap and len(heap) > rest and heap[0][0] <= now:
             due_at, _, key, kind, name = heapq.heappop(heap)
             record = self._get(key)
@@ -83,7 +84,7 @@ class Timetable:
         all else that it did.
         """
         begin, past = self._horizon
-        if begin >= now + WINDOW / 2:
+        if begin >= now + WINDOW / 2 or len(self._heap) >= HELD:
             return
         until = (now + WINDOW, "")
         found = self._table.due(begin, until[0], DUE_LIMIT, past)

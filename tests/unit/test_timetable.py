@@ -1,6 +1,7 @@
 """The near part of the agenda: nothing is left out, and only what holds is given out."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -224,10 +225,35 @@ def test_late_is_what_is_due_and_was_not_taken_out() -> None:
     assert late(rows, NOW + 3 * SECOND) == told[3:]
 
 
-def test_only_so_many_are_given_out_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GIVEN", 10)
+def test_only_so_many_are_given_out_at_a_time(rows: Rows) -> None:
     for n in range(35):
         rows.fold(run(f"o-{n:02}", due_at=NOW + SECOND), NOW)
-    looks = [[foreign_id for foreign_id, _, _ in rows.due(NOW + SECOND)] for _ in range(5)]
+    looks = [list(rows.timetable.due(NOW + SECOND, 10)) for _ in range(5)]
     assert [len(look) for look in looks] == [10, 10, 10, 5, 0]
-    assert {each for look in looks for each in look} == {f"o-{n:02}" for n in range(35)}
+    assert {row.foreign_id for look in looks for row, _, _ in look} == {
+        f"o-{n:02}" for n in range(35)
+    }
+
+
+def test_no_more_are_read_while_many_are_held(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DUE_LIMIT", 10)
+    monkeypatch.setattr(module, "HELD", 15)
+    at = NOW + timedelta(days=1)
+    for n in range(60):
+        rows.fold(run(f"o-{n:02}", due_at=at), NOW)
+    rows.checkpoint()
+    read, found = 0, list[str]()
+    due = rows.table.due
+
+    def counted(*asked: Any) -> list[tuple[datetime, str]]:
+        nonlocal read
+        entries = due(*asked)
+        read += len(entries)
+        return entries
+
+    monkeypatch.setattr(rows.table, "due", counted)
+    while len(found) < 60:
+        rows.timetable.scan(at)
+        found += [row.foreign_id for row, _, _ in rows.timetable.due(at, 5)]
+        assert read <= len(found) + 15 + 10
+    assert found == [f"o-{n:02}" for n in range(60)]
