@@ -533,7 +533,7 @@ class Shard:
         """Run what has come due."""
         if self.live:
             self._look_whether_anything_comes_back()
-            most = max(GIVEN - self.dispatcher.backlog, GIVEN // 10)
+            most = max(GIVEN - self.dispatcher.backlog - self._unfolded, GIVEN // 10)
             for record, kind, name in self._timetable.due(now, most):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()

@@ -23,7 +23,7 @@ DUE_LIMIT = 1_000
 
 #: How many are given out at a time, for the same reason; and of how many that are held no more are
 #: read: they come first.
-GIVEN, HELD = 250, 2_000
+GIVEN, HELD = 100, 2_000
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
