@@ -49,6 +49,7 @@ from streamwf.ports import KeyProvider, Letter, Logger, LogRecord
 from streamwf.searched import terms_of
 from streamwf.settings import Settings
 from streamwf.shard import Shard
+from streamwf.timetable import GIVEN
 
 #: Seconds between two looks at what has come due.
 TICK = 0.02
@@ -413,12 +414,15 @@ class KafkaHost:
     async def _tick_loop(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            now = self.clock.now()
-            for shard in self._open_shards():
+            now, shards = self.clock.now(), self._open_shards()
+            # What comes due is shared among the shards, as the one loop is.
+            room = GIVEN - sum(shard.under_way for shard in shards)
+            room //= sum(shard.has_due(now) for shard in shards) or 1
+            for shard in shards:
                 try:
                     if not shard.live:
                         self._look_at_end(shard)
-                    shard.tick(now)
+                    shard.tick(now, room)
                 except Exception as error:
                     self._warn("tick_failed", (shard.workflow.name, shard.partition), error)
 

@@ -57,7 +57,7 @@ from .record import LIVE, MAIL, MAILBOX, SEPARATOR, Record, State, Target, archi
 from .rows import Rows
 from .schedules import made_sure_of, undeclared
 from .sealing import executor_of
-from .timetable import GIVEN, Timetable
+from .timetable import GIVEN, LEAST, Timetable
 from .vault import Vault
 from .waiting import Waiting
 
@@ -529,11 +529,20 @@ class Shard:
             else:
                 self._timetable.add(key, entry)
 
-    def tick(self, now: datetime) -> None:
-        """Run what has come due."""
+    @property
+    def under_way(self) -> int:
+        """How many jobs wait for a runner, or have a result that is still to be folded."""
+        return self.dispatcher.backlog + self._unfolded
+
+    def has_due(self, now: datetime) -> bool:
+        """Whether something waits in the agenda that has come due."""
+        return self.live and self._timetable.has_due(now)
+
+    def tick(self, now: datetime, room: int | None = None) -> None:
+        """Run what has come due: as much as there is room for; by default, of this shard alone."""
         if self.live:
             self._look_whether_anything_comes_back()
-            most = max(GIVEN - self.dispatcher.backlog - self._unfolded, GIVEN // 10)
+            most = max(GIVEN - self.under_way if room is None else room, LEAST)
             for record, kind, name in self._timetable.due(now, most):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()

@@ -21,9 +21,12 @@ WINDOW = timedelta(seconds=2)
 #: all else waits while they are read.
 DUE_LIMIT = 1_000
 
-#: How many are given out at a time, for the same reason; and of how many that are held no more are
-#: read: they come first.
-GIVEN, HELD = 100, 2_000
+#: How many are given out at a time, less what is under way: for the same reason, and so that other
+#: jobs do not wait behind them; but a few always, as there may be no end of others.
+GIVEN, LEAST = 400, 25
+
+#: Of how many that are held no more are read: they come first.
+HELD = 2_000
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
@@ -51,6 +54,9 @@ class Timetable:
             self._push(key, entry)
         else:
             self._unwritten.append((entry.due_at, key))
+
+    def has_due(self, now: datetime) -> bool:
+        return bool(self._heap) and self._heap[0][0] <= now
 
     def due(self, now: datetime, most: int = GIVEN) -> Iterator[tuple[Record, Kind, str]]:
         """Take out what has come due, so many at most, without what does not hold any more."""
