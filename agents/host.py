@@ -415,9 +415,8 @@ class KafkaHost:
         while True:
             await asyncio.sleep(TICK)
             now, shards = self.clock.now(), self._open_shards()
-            # What comes due is shared among the shards, as the one loop is.
-            room = GIVEN - sum(shard.under_way for shard in shards)
-            room //= sum(shard.has_due(now) for shard in shards) or 1
+            # Shared among the shards that have something, as the one loop is.
+            room = GIVEN // (sum(shard.has_due(now) for shard in shards) or 1)
             for shard in shards:
                 try:
                     if not shard.live:

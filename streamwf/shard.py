@@ -529,20 +529,17 @@ class Shard:
             else:
                 self._timetable.add(key, entry)
 
-    @property
-    def under_way(self) -> int:
-        """How many jobs wait for a runner, or have a result that is still to be folded."""
-        return self.dispatcher.backlog + self._unfolded
-
     def has_due(self, now: datetime) -> bool:
         """Whether something waits in the agenda that has come due."""
         return self.live and self._timetable.has_due(now)
 
-    def tick(self, now: datetime, room: int | None = None) -> None:
-        """Run what has come due: as much as there is room for; by default, of this shard alone."""
+    def tick(self, now: datetime, room: int = GIVEN) -> None:
+        """Run what has come due. room: how many jobs may be under way, so that others do not wait
+        behind them."""
         if self.live:
             self._look_whether_anything_comes_back()
-            most = max(GIVEN - self.under_way if room is None else room, LEAST)
+            under_way = self.dispatcher.backlog + self._unfolded
+            most = max(room - under_way, LEAST)
             for record, kind, name in self._timetable.due(now, most):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()

@@ -21,8 +21,8 @@ WINDOW = timedelta(seconds=2)
 #: all else waits while they are read.
 DUE_LIMIT = 1_000
 
-#: How many are given out at a time, less what is under way: for the same reason, and so that other
-#: jobs do not wait behind them; but a few always, as there may be no end of others.
+#: How many are given out at a time, by all shards of a worker and less what is under way: so that
+#: other jobs do not wait behind them. A few always, as there may be no end of others.
 GIVEN, LEAST = 400, 25
 
 #: Of how many that are held no more are read: they come first.
