@@ -13,6 +13,7 @@ from streamwf.adapters.kafka.reader import consumer, read_to, stop_consumer
 from streamwf.adapters.kafka.topics import Topics, partition_of
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.adapters.local_kafka import LocalKafka
+from streamwf.errors import NotReady
 from streamwf.settings import Settings
 from streamwf.views import Filter, Trigger
 from tests.kafka.cluster import until
@@ -82,7 +83,11 @@ async def test_a_process_that_is_killed_finds_everything_again(
 
     async def all_folded() -> bool:
         async with Client.over_http(process.url) as client:
-            return await client.count(Filter(workflow="orders", state=[State.COMPLETED])) == RUNS
+            try:
+                ended = await client.count(Filter(workflow="orders", state=[State.COMPLETED]))
+            except NotReady:
+                return False
+            return ended == RUNS
 
     # What the log has last may not have been read yet.
     await until(all_folded, "all of it is folded")
