@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from streamwf import RunInfo, State
-from streamwf.views import EventView
+from streamwf.views import EventView, HeldView
 from tests.acceptance.flows.carried import DONE, EXPIRED, FAILED, MORE, NEW, WAITING, Status
 from tests.acceptance.flows.outcomes import LIMIT, SOON, Scripted, dead_ends, outcomes
 from tests.acceptance.flows.pacing import BREAKER, Call, paced
@@ -273,11 +273,11 @@ async def test_a_breaker(host: Host, name: str, signs: Signs) -> None:
         for each in names
     ]
 
-    async def held() -> bool:
-        return "NEW" in (await host.client.describe(paced.name)).held
+    async def held() -> HeldView | None:
+        return (await host.client.describe(paced.name)).held.get("NEW")
 
-    await host.until(held)
-    told = (await host.client.describe(paced.name)).held["NEW"]
+    told = await host.until(held)
+    assert told is not None
     assert (told.failures, told.reason) == (BREAKER.failures, "ConnectionError: refused")
     tried = len(signs.notes())
     waiting = [await host.client.get(paced, run_id) for run_id in runs]
