@@ -26,7 +26,7 @@ DUE_LIMIT = 1_000
 GIVEN, LEAST = 400, 25
 
 #: Of how many that are held no more are read: they come first.
-HELD = 2_000
+HELD = 200
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
