@@ -13,7 +13,7 @@ from streamwf.adapters.kafka.append import producer
 from streamwf.adapters.kafka.letters import append_events
 from streamwf.adapters.kafka.reach import DENIED, unreachable
 from streamwf.adapters.kafka.topics import Topics, encrypts, partitions_of
-from streamwf.events import TRIGGER, Event, check_foreign_id, source_of
+from streamwf.events import TRIGGER, Event, request
 from streamwf.ids import random_ids, run_id_of
 from streamwf.lines import Line
 from streamwf.settings import Settings
@@ -95,20 +95,17 @@ async def _pile(left: Iterator[Event], vault: "Vault | None") -> list[Event]:
 
 
 def _events(workflow: str, triggers: Iterable[Trigger | Line]) -> Iterator[Event]:
-    new, source = random_ids().__next__, source_of(workflow)
+    new = random_ids().__next__
     for trigger in triggers:
-        check_foreign_id(trigger.foreign_id)
         run_id = run_id_of(workflow, trigger, new)
-        # As `events.request` does, without passing what is given on, which costs more than this.
-        yield Event(
-            specversion="1.0",
-            id=run_id,
-            source=source,
-            type=TRIGGER,
-            subject=trigger.foreign_id,
-            time=datetime.now(UTC),
+        yield request(
+            workflow,
+            TRIGGER,
+            trigger.foreign_id,
+            datetime.now(UTC),
+            event_id=run_id,
             runid=run_id,
             status=trigger.status or "",
             startat=trigger.start_at,
-            data=msgspec.Raw(msgspec.json.encode(trigger.object)),
+            data=msgspec.json.encode(trigger.object),
         )
