@@ -160,8 +160,9 @@ class LogReader:
     def has_passed(self, partition: TopicPartition, end: int, position: int) -> bool:
         """Whether nothing is between a position and an end that is behind it, but for what is no
         record: all before the end was read, and what was delivered ends at the position."""
-        at = self._read_to[partition] if partition in self._kept else None
-        return at is not None and at <= position and self._passed.get(partition, -1) >= end
+        if partition not in self._kept:
+            return False
+        return self._read_to[partition] <= position and self._passed.get(partition, -1) >= end
 
     async def _run(self, reader: AIOKafkaConsumer) -> None:
         while True:
