@@ -9,6 +9,9 @@ from .agenda import timers_of
 from .ports import Change, Checkpoint, ShardTable
 from .record import MAILBOX, SEPARATOR, Record, row_key
 
+#: How many rows are kept that were read for what is due, until what comes of it has changed them.
+KEPT = 4_000
+
 #: Every mailbox lies under this, and the foreign id.
 _MAILBOXES = row_key(MAILBOX, "")
 
@@ -21,6 +24,8 @@ class Rows:
         self._changes: dict[str, Change] = {}
         self._writing: dict[str, Change] = {}
         self._heads: dict[str, str] = {}
+        # Of the table, and not changed since they were read.
+        self._kept: dict[str, Record] = {}
         #: The foreign ids for which something waits: asked for every trigger, and mostly none.
         self.mailboxes = set(self._stored_mailboxes())
 
@@ -34,7 +39,19 @@ class Rows:
 
     def get(self, key: str) -> Record | None:
         change = self._changes.get(key) or self._writing.get(key)
-        return self.table.get(key) if change is None else change.after
+        if change is not None:
+            return change.after
+        return self._kept.get(key) or self.table.get(key)
+
+    def get_due(self, key: str) -> Record | None:
+        """The same for a row that something is about to be done for: it is asked for again when
+        that has been done, and need not be read and decoded then."""
+        record = self.get(key)
+        if record is not None and key not in self._changes and key not in self._writing:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[key] = record
+        return record
 
     def lookup(self, run_id: str) -> tuple[str, Record] | None:
         """The run of that id, and its key, whether it is the latest of its foreign id or not."""
@@ -87,6 +104,7 @@ class Rows:
     # ---- changing
 
     def change(self, key: str, before: Record | None, after: Record | None) -> None:
+        self._kept.pop(key, None)
         known = self._changes.get(key)
         self._changes[key] = Change(key, before if known is None else known.before, after)
         if after is None:

@@ -191,7 +191,7 @@ class Shard:
         self._position_before, self._still_for = self.position, 0
         self._in_turn = InTurn() if once else None
         self._asides: list[Aside] = []
-        self._timetable = Timetable(table, self.rows.get)
+        self._timetable = Timetable(table, self.rows.get_due)
         self._paces = paces or Paces(clock)
         naming = self._paces.naming(workflow, partition)
         self._debugging = debugging(logger, workflow, naming, log_objects)

@@ -1,14 +1,15 @@
 """The near part of a shard's agenda, in memory; the rest waits in the table.
 
-What is due before the horizon is held here, each entry once; what is due later is read from the
-table, window by window, as the horizon moves on. So a scan costs what is due and never what
-waits. Entries of rows that no checkpoint has written yet are remembered on the side.
+Of what is due before the horizon it is held here when, and of which row; what is due later is read
+from the table, window by window, as the horizon moves on. So a scan costs what is due and never
+what waits, and a row is read once, when something of it is due. Entries of rows that no checkpoint
+has written yet are remembered on the side.
 """
 
 import heapq
-import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from .agenda import Entry, Kind, entries
 from .ports import ShardTable
@@ -35,6 +36,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+#: When something of a row is due, and the row's key.
+_Due: TypeAlias = tuple[datetime, str]
+
+
 class Timetable:
     """What comes due next in a shard. get: gives the row of a key."""
 
@@ -43,34 +48,42 @@ class Timetable:
         self._get = get
         # Held is what is due up to this instant, and at it of rows with keys up to this one.
         self._horizon = (_BEGINNING, "")
-        self._heap: list[tuple[datetime, int, str, Kind, str]] = []
-        self._numbers = itertools.count()
-        self._unwritten: list[tuple[datetime, str]] = []
-        self._writing: list[tuple[datetime, str]] = []
+        self._heap: list[_Due] = []
+        self._unwritten: list[_Due] = []
+        self._writing: list[_Due] = []
 
     def add(self, key: str, entry: Entry) -> None:
         """Note an entry of a run that has just been folded and is due in the future."""
-        if (entry.due_at, key) <= self._horizon:
-            self._push(key, entry)
+        due = (entry.due_at, key)
+        if due <= self._horizon:
+            heapq.heappush(self._heap, due)
         else:
-            self._unwritten.append((entry.due_at, key))
+            self._unwritten.append(due)
 
     def has_due(self, now: datetime) -> bool:
         return bool(self._heap) and self._heap[0][0] <= now
 
     def due(self, now: datetime, most: int = GIVEN) -> Iterator[tuple[Record, Kind, str]]:
-        """Take out what has come due, so many at most, without what does not hold any more."""
-        heap, rest = self._heap, len(self._heap) - most
-        while heap and len(heap) > rest and heap[0][0] <= now:
-            due_at, _, key, kind, name = heapq.heappop(heap)
+        """Take out what has come due, of so many rows at most, without what holds no more."""
+        heap = self._heap
+        for _ in range(most):
+            if not heap or heap[0][0] > now:
+                return
+            due = heapq.heappop(heap)
+            while heap and heap[0] == due:
+                heapq.heappop(heap)
+            due_at, key = due
             record = self._get(key)
-            if record is not None and Entry(due_at, kind, name) in entries(record):
-                yield record, kind, name
+            if record is not None:
+                for entry in entries(record):
+                    # The table knows no time before the beginning.
+                    if max(entry.due_at, _BEGINNING) == due_at:
+                        yield record, entry.kind, entry.name
 
     def late(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
         """What is due and was not taken out: of what is held, and of what was left in the table
         because the shard has too much to do, or is not live; of that, the first `LATE_LIMIT`."""
-        keys = {key for due_at, _, key, _, _ in self._heap if due_at <= now}
+        keys = {key for due_at, key in self._heap if due_at <= now}
         begin, past = self._horizon
         if begin <= now:
             far = self._table.due(begin, now + _MICROSECOND, LATE_LIMIT, past)
@@ -98,20 +111,9 @@ class Timetable:
             until = found[-1]
         fresh = (*self._writing, *self._unwritten)
         found += (each for each in fresh if self._horizon < each <= until)
-        for due_at, key in found:
-            self._hold(due_at, key)
+        for due in found:
+            heapq.heappush(self._heap, due)
         self._horizon = until
-
-    def _hold(self, due_at: datetime, key: str) -> None:
-        record = self._get(key)
-        if record is not None:
-            for entry in entries(record):
-                # The table knows no time before the beginning.
-                if max(entry.due_at, _BEGINNING) == due_at:
-                    self._push(key, entry)
-
-    def _push(self, key: str, entry: Entry) -> None:
-        heapq.heappush(self._heap, (entry.due_at, next(self._numbers), key, entry.kind, entry.name))
 
     # ---- in step with the shard's checkpoints
 

@@ -14,15 +14,16 @@ from streamwf.tables.tally import Tally
 #: Rows that are scanned before the place is looked up anew, as there may be others meanwhile.
 _STRETCH = 200
 
-#: Rows that have changed until what is derived from them is made anew though nobody asks for it.
-_UNSETTLED = 20_000
+#: Rows that have changed until what lists are made of is brought up to date though nobody asks.
+_UNLISTED = 100_000
 
 
 class MemoryTable:
     """Implements `streamwf.ports.ShardTable`.
 
     What is derived from the rows, all but the ids of runs, is brought up to date when it is asked
-    for: a run has mostly ended by then, and what became of it between is never made.
+    for: a run has mostly ended by then, and what became of it between is never made. The agenda is
+    asked for time and again, and is apart from what lists are made of for that.
     """
 
     def __init__(self, terms: Terms | None = None) -> None:
@@ -31,36 +32,46 @@ class MemoryTable:
         self._terms = terms
         self._rows: dict[str, Record] = {}
         self._heads: dict[str, str] = {}
-        # From what is derived to what the rows are now, by key.
-        self._unsettled: dict[str, Change] = {}
+        # The rows as the agenda, and as lists, were last made of them, if they have changed since.
+        self._unplanned: dict[str, Record | None] = {}
+        self._unlisted: dict[str, Record | None] = {}
+        self._timers: SortedSet[bytes] = SortedSet()
         self._keys: SortedSet[str] = SortedSet()
         self._index: SortedDict[bytes, bytes] = SortedDict()
-        self._timers: SortedSet[bytes] = SortedSet()
         self._tally = Tally()
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Apply a checkpoint."""
         for run_id in list(ids.gone(checkpoint.changes, self.get)):
             self._heads.pop(run_id, None)
-        unsettled = self._unsettled
-        for change in checkpoint.changes:
-            key, _, after = change
-            earlier = unsettled.get(key)
-            unsettled[key] = change if earlier is None else Change(key, earlier.before, after)
+        for key, before, after in checkpoint.changes:
+            self._unplanned.setdefault(key, before)
+            self._unlisted.setdefault(key, before)
             if after is None:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = after
-                self._heads[after.run_id] = row_key(after.kind, after.foreign_id)
+                if before is None or before.run_id != after.run_id:
+                    self._heads[after.run_id] = row_key(after.kind, after.foreign_id)
         self.position = checkpoint.position
-        if len(unsettled) > _UNSETTLED:
-            self._settle()
+        if len(self._unlisted) > _UNLISTED:
+            self._list()
 
-    def _settle(self) -> None:
-        """Bring up to date what is derived from the rows."""
-        if not self._unsettled:
-            return
-        changes, self._unsettled = list(self._unsettled.values()), {}
+    def _plan(self) -> None:
+        """Bring the agenda up to date."""
+        for key, before in self._unplanned.items():
+            after = self._rows.get(key)
+            was = timers.keys(key, before) if before is not None else ()
+            waits = timers.keys(key, after) if after is not None else ()
+            if was != waits:
+                self._timers.difference_update(was)
+                self._timers.update(waits)
+        self._unplanned = {}
+
+    def _list(self) -> None:
+        """Bring up to date what lists are made of."""
+        changes = [Change(key, before, self.get(key)) for key, before in self._unlisted.items()]
+        self._unlisted = {}
         if self._terms is not None:
             index, gone = index_rows.changed(changes, self._terms, self.get)
             for key in gone:
@@ -68,23 +79,22 @@ class MemoryTable:
             self._index.update(index)
         for row, before, after in changes:
             if before is not None:
-                self._timers.difference_update(timers.keys(row, before))
                 self._tally.add(before, -1)
+            if after is not None:
+                self._tally.add(after, 1)
             if after is None:
                 self._keys.discard(row)
-            else:
+            elif before is None:
                 self._keys.add(row)
-                self._timers.update(timers.keys(row, after))
-                self._tally.add(after, 1)
 
     def put(self, due: Iterable[Due]) -> None:
         """Add to the agenda what no row says."""
-        self._settle()
+        self._plan()
         self._timers.update([timers.key(*each) for each in due])
 
     def delete(self, due: Iterable[Due]) -> None:
         """Take from the agenda what may still be in it."""
-        self._settle()
+        self._plan()
         self._timers.difference_update([timers.key(*each) for each in due])
 
     def get(self, key: str) -> Record | None:
@@ -96,7 +106,7 @@ class MemoryTable:
     def due(
         self, start: datetime, end: datetime, limit: int, past: str = ""
     ) -> list[tuple[datetime, str]]:
-        self._settle()
+        self._plan()
         keys = self._timers.irange(
             timers.key(start, past), timers.instant_key(end), inclusive=(False, False)
         )
@@ -107,7 +117,7 @@ class MemoryTable:
     ) -> Iterator[tuple[str, Record]]:
         inclusive = (True, False)
         while True:
-            self._settle()
+            self._list()
             keys = self._keys.irange(start, stop, inclusive, reverse=backwards)
             found = [(key, self._rows[key]) for key in islice(keys, _STRETCH)]
             yield from found
@@ -127,14 +137,14 @@ class MemoryTable:
         self, start: bytes, stop: bytes, *, backwards: bool = False, limit: int
     ) -> Iterator[tuple[bytes, bytes]]:
         assert self._terms is not None, "it is not indexed"
-        self._settle()
+        self._list()
         keys = self._index.irange(start, stop, (True, False), reverse=backwards)
         return iter([(key, self._index[key]) for key in islice(keys, limit)])
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        self._settle()
+        self._list()
         return self._tally.runs
 
     def timers(self) -> Mapping[str, int]:
-        self._settle()
+        self._list()
         return self._tally.timers

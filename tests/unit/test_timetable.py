@@ -102,7 +102,8 @@ def test_what_is_in_the_table_at_the_start_comes_due() -> None:
     rows.checkpoint()
     later = Timetable(rows.table, rows.latest)
     later.scan(NOW)
-    assert [row.foreign_id for row, _, _ in later.due(NOW)] == ["year-one", "1969", "past"]
+    *first, last = [row.foreign_id for row, _, _ in later.due(NOW)]
+    assert (set(first), last) == ({"year-one", "1969"}, "past")
     assert [row.foreign_id for row, _, _ in later.due(NOW + SECOND)] == ["soon"]
 
 
