@@ -176,13 +176,16 @@ class HostCollector(Collector):
                 runs[name, _known(workflow, status), state] += count
             for status, waiting in dispatcher.depth().items():
                 depth[name, status] += waiting
-            for status, count in shard.timers().items():
+            waits = shard.timers()
+            for status, count in waits.items():
                 timers[name, _known(workflow, status)] += count
             for role in roles_of(shard, self._host.partitions):
                 for state in _PROCESS_STATES:
                     roles[name, role.status, role.process, state] += state == role.health
             running[name,] += dispatcher.running
-            overdue[name,] += shard.overdue(now)
+            if any(waits.values()):
+                # To look at what is due reads the rows of all that is late, steps and all.
+                overdue[name,] += shard.overdue(now)
             stopped |= {(name, status): 1 for status in dispatcher.held()}
         yield _metric(known.RUNS, runs)
         yield _metric(known.DEPTH, depth)

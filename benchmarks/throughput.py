@@ -38,6 +38,10 @@ from streamwf.views import Trigger
 
 HERE = Path(__file__).parent
 
+#: Seconds between two looks at how far a worker is. Telling takes it some milliseconds, and it
+#: does nothing else meanwhile.
+LOOK = 0.25
+
 #: Runs before those whose latency counts.
 WARM_UP = 1_000
 
@@ -138,15 +142,17 @@ async def worker_rate(url: str, runs: int) -> float:
 
     Before that, a worker that has begun with some of its shards reads the piles of the others, too.
     """
-    wanted = STEPS * runs
-    first = last = (0.0, 0.0)
     async with aiohttp.ClientSession() as session:
-        while last[1] < wanted:
-            last = (time.perf_counter(), await moved(session, url))
-            if first[1] < wanted * EDGE:
-                first = last
-            await asyncio.sleep(0.05)
-    return (last[1] - first[1]) / (last[0] - first[0])
+
+        async def reached(share: float) -> tuple[float, float]:
+            """When so many were seen, and how many."""
+            while (seen := await moved(session, url)) < share * STEPS * runs:
+                await asyncio.sleep(LOOK)
+            return time.perf_counter(), seen
+
+        begin, before = await reached(EDGE)
+        end, after = await reached(1 - EDGE)
+    return (after - before) / (end - begin)
 
 
 async def latencies(settings: Settings, rounds: int) -> list[float]:

@@ -38,7 +38,7 @@ from benchmarks.load import STEPS
 from benchmarks.measured import EDGE
 from benchmarks.piles import write_triggers
 from benchmarks.processes import cpu_of, cpu_of_all, pin
-from benchmarks.throughput import Worker
+from benchmarks.throughput import LOOK, Worker
 from streamwf.adapters.kafka.topics import ensure_topics
 from streamwf.settings import Settings
 
@@ -61,9 +61,6 @@ FIGURES = {
 
 #: The cores that this process may have, before it is pinned to any.
 ALLOWED = os.sched_getaffinity(0)
-
-#: Seconds between two looks at how far workers are. Telling takes them some milliseconds.
-LOOK = 0.25
 
 
 class Taken(NamedTuple):

@@ -10,7 +10,7 @@ from .ports import Change, Checkpoint, ShardTable
 from .record import MAILBOX, SEPARATOR, Record, row_key
 
 #: How many rows are kept that were read for what is due, until what comes of it has changed them.
-KEPT = 4_000
+KEPT = 2_000
 
 #: Every mailbox lies under this, and the foreign id.
 _MAILBOXES = row_key(MAILBOX, "")
