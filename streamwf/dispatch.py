@@ -122,11 +122,6 @@ class Dispatcher:
         if not lane.starting and lane.runners < lane.limit and (not lane.pace or lane.pace.free):
             self._start(lane)
 
-    def _offered(self, record: Record, kind: Kind, name: str) -> int | None:
-        if kind is _STEP:
-            return self._steps.get(record.run_id)
-        return self._others.get((record.run_id, kind, name))
-
     def settled(self, before: Record, after: Record | None) -> None:
         """The run has moved on, or is gone: what was in progress for it as it was does not count
         any more, except what goes on while a timer or a callback is answered."""
@@ -328,8 +323,12 @@ class Dispatcher:
                     loop.call_soon(self._start_another, lane)
                 if job is not None:
                     record, kind, name = job
+                    if kind is _STEP:
+                        offered = self._steps.get(record.run_id)
+                    else:
+                        offered = self._others.get((record.run_id, kind, name))
                     basis = _WHATEVER if kind is _HOOK else record.version - record.lag
-                    if self._offered(record, kind, name) == basis:
+                    if offered == basis:
                         at_work.set((naming, record, kind))
                         before = await self._do(record, kind, name, lane, before)
                 turn += 1

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .broadcast import Broadcast
 from .client import Client
 from .definition import Workflow
@@ -49,8 +51,8 @@ TICK = 0.01
 CHECKPOINT = 10
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRecord:
+# A log has very many: the garbage collector need not look at them.
+class MemoryRecord(msgspec.Struct, frozen=True, gc=False):
     """Implements `streamwf.ports.LogRecord`."""
 
     offset: int
