@@ -1,7 +1,7 @@
-"""Gaps in what was read of a log: read again before they are believed.
+"""Gaps in what was read of a log: they are read again.
 
 Nothing should be lost between the broker and the fold. If it is all the same, a fold that went on
-would leave a run standing still for ever, so every gap is looked at twice.
+would leave a run standing still for ever, or begin what it is not to.
 """
 
 import asyncio
@@ -30,30 +30,25 @@ class Gaps:
         self._logger = logger or _logger
         self._reread = reread
         self._rereading: dict[TopicPartition, asyncio.Future[None]] = {}
-        self._real: dict[TopicPartition, int] = {}
 
     def forget(self, log: TopicPartition) -> None:
         """The log's shard is not here any more; if it comes back, it begins anew."""
         self._rereading.pop(log, None)
-        self._real.pop(log, None)
 
     def before(
         self, log: TopicPartition, position: int, records: Sequence[ConsumerRecord], begin: int
     ) -> bool:
-        """Whether records before these are missing that may still be had by reading again.
+        """Whether records before these are missing.
 
         begin: from where on they were read. Offsets that were passed over there are of no record
-        that counts: a transaction's end takes one, and one that was aborted leaves all of its own.
-
-        What retention has taken is gone for good, so a gap that is still there when it was read
-        again is none.
+        that counts: a transaction's end takes one, one that was aborted leaves all of its own, and
+        what retention has taken is gone for good.
         """
         if not records:
             # What was read before the gap was noticed is out of the way.
             self._rereading.pop(log, None)
-            self._real[log] = position
             return True
-        if begin <= position or self._real.get(log) == position:
+        if begin <= position:
             return False
         if log not in self._rereading:
             place = {"topic": log.topic, "shard": log.partition}

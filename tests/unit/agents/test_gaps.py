@@ -1,4 +1,4 @@
-"""A gap is read again once before it is believed."""
+"""A gap is read again until there is none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -46,14 +46,19 @@ async def test_a_gap_is_read_again_and_nothing_after_it_is_folded_meanwhile() ->
     assert not gaps.before(LOG, 5, at(5, 6, 7), 5), "it was only lost on the way"
 
 
-async def test_a_gap_that_is_still_there_is_none() -> None:
-    async def reread(log: TopicPartition) -> None: ...
+async def test_what_is_lost_again_is_read_again() -> None:
+    asked: list[TopicPartition] = []
+
+    async def reread(log: TopicPartition) -> None:
+        asked.append(log)
 
     gaps = Gaps(reread)
-    assert gaps.before(LOG, 5, at(7), 7)
-    assert gaps.before(LOG, 5, (), 0)
-    assert not gaps.before(LOG, 5, at(7), 7)
-    assert gaps.before(LOG, 8, at(10), 10), "another gap is another question"
+    for _ in range(3):
+        assert gaps.before(LOG, 5, at(7), 7)
+        await asyncio.sleep(0)
+        assert gaps.before(LOG, 5, (), 0)
+    assert asked == [LOG] * 3
+    assert not gaps.before(LOG, 5, at(7), 5), "what retention has taken was passed over"
 
 
 async def test_a_shard_that_goes_and_comes_back_begins_anew() -> None:
