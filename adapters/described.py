@@ -71,7 +71,7 @@ LAG_ALERTS = _described(
 )
 DEPTH = _described(
     *("gauge", "queue_depth", "workflow status"),
-    "steps that are due and wait for their turn",
+    "steps that are due and wait for their turn in memory",
 )
 RUNNING = _described("gauge", "steps_running", "workflow", "steps in progress")
 HELD = _described(

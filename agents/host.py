@@ -120,7 +120,7 @@ class KafkaHost:
         self._tasks: list[asyncio.Task[None]] = []
         self._deliver = deliver or self.fold
         self._gaps = Gaps(self._reread, logger)
-        self._reader = LogReader(settings, self._deliver, busy=self._is_busy, logger=logger)
+        self._reader = LogReader(settings, self._deliver, logger=logger)
         self._offsets = OffsetReader(settings)
         self.letters = KafkaLetters(settings, self._file)
         self._standbys = Standbys(settings, logger)
@@ -335,10 +335,6 @@ class KafkaHost:
         await self._follow_log()
         # By the way of all batches: those that were read before are gone when it arrives.
         await self._deliver(log, (), 0)
-
-    def _is_busy(self, log: TopicPartition) -> bool:
-        owned = self._by_log.get(log)
-        return owned is not None and owned.shard is not None and owned.shard.busy
 
     # ---- from the shards to the log
 

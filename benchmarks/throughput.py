@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 
 #: Seconds between two looks at how far a worker is. Telling takes it some milliseconds, and it
 #: does nothing else meanwhile.
-LOOK = 0.25
+LOOK = 1.0
 
 #: Runs before those whose latency counts.
 WARM_UP = 1_000

@@ -15,9 +15,6 @@ logger = structlog.get_logger("streamwf.log")
 #: Seconds until a store that could not be reached is asked again.
 AGAIN = 1.0
 
-#: Seconds until shards that were busy are looked at again.
-BUSY = 0.02
-
 #: The name by which it is read. Where to begin is said each time, and nothing is committed.
 NAME = "streamwf"
 
@@ -64,7 +61,8 @@ class Following:
                             logger.info("log_reachable_again", stream=self._stream)
                             away = False
                         self._fold(shards, received)
-                        await _not_busy(shards)
+                        # Others on the loop want their turn, too.
+                        await asyncio.sleep(0)
                 finally:
                     await receiver.close()
             except StoreUnreachable as error:
@@ -96,10 +94,3 @@ class Following:
             end = ends.get(layout.partition_of(number))
             if end is not None:
                 shard.passed(end)
-
-
-async def _not_busy(shards: Mapping[int, Shard]) -> None:
-    # Others on the loop want their turn, too.
-    await asyncio.sleep(0)
-    while any(shard.busy for shard in shards.values()):
-        await asyncio.sleep(BUSY)

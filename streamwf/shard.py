@@ -61,9 +61,9 @@ from .timetable import GIVEN, LEAST, Timetable
 from .vault import Vault
 from .waiting import Waiting
 
-#: Jobs that wait for a runner before the log is read more slowly than it could be.
+#: Jobs that wait for a runner. What else is due waits in the table: the log is read on, so that
+#: what waits can be seen and steered, and results come back.
 MAX_QUEUED = 20_000
-
 
 #: Results that are on their way back from the log before no more jobs are started. So what is under
 #: way is moved on before more is begun: runs are soon done, little waits in the log, and a row that
@@ -186,8 +186,9 @@ class Shard:
         self._appends: list[Append] = []
         self._asked = may_start
         # How many results were handed out and not folded yet, and whether jobs wait for that.
-        self._unfolded, self._most = 0, MAX_UNFOLDED
-        self._full = False
+        self._unfolded, self._full = 0, False
+        # How many more jobs may be offered to the dispatcher.
+        self._room = MAX_QUEUED
         self._position_before, self._still_for = self.position, 0
         self._in_turn = InTurn() if once else None
         self._asides: list[Aside] = []
@@ -220,6 +221,7 @@ class Shard:
         if records:
             self._measure(records, now)
         begin = self.position
+        self._room = MAX_QUEUED - self.dispatcher.backlog
         self._moves = [] if self._broadcast.heard else None
         for record in records:
             event = self._fold_one(record, now)
@@ -233,7 +235,6 @@ class Shard:
         self._tell(begin)
         if not self.live:
             self.maybe_live()
-        self._most = MAX_UNFOLDED
         if self._full and self._unfolded < MAX_UNFOLDED:
             self._full = False
             self.dispatcher.go_on()
@@ -524,7 +525,8 @@ class Shard:
 
     def _plan(self, key: str, record: Record, now: datetime) -> None:
         for entry in entries(record):
-            if entry.due_at <= now:
+            if entry.due_at <= now and self._room > 0:
+                self._room -= 1
                 self.dispatcher.offer(record, entry.kind, entry.name)
             else:
                 self._timetable.add(key, entry)
@@ -538,8 +540,8 @@ class Shard:
         behind them."""
         if self.live:
             self._look_whether_anything_comes_back()
-            under_way = self.dispatcher.backlog + self._unfolded
-            most = max(room - under_way, LEAST)
+            queued = self.dispatcher.backlog
+            most = max(room - queued - self._unfolded, LEAST) if queued < MAX_QUEUED else 0
             for record, kind, name in self._timetable.due(now, most):
                 self.dispatcher.offer(record, kind, name)
             self.dispatcher.go_on()
@@ -553,17 +555,13 @@ class Shard:
 
     def scan_agenda(self, now: datetime) -> None:
         """Read what comes due in the next window from the table."""
-        if self.live and not self.busy:
+        if self.live:
             self._timetable.scan(now)
 
     def _may_start(self) -> bool:
-        # A busy shard does not read, and would wait for ever for what it is to read.
-        if self._unfolded >= self._most:
-            if not self.busy:
-                self._full = True
-                return False
-            # Not asked again for each job: that looks through all lanes.
-            self._most = self._unfolded + MAX_UNFOLDED
+        if self._unfolded >= MAX_UNFOLDED:
+            self._full = True
+            return False
         return self._asked is None or self._asked()
 
     def _recheck(self, record: Record) -> None:
@@ -650,11 +648,6 @@ class Shard:
     def changed(self) -> int:
         """How many rows wait for a checkpoint."""
         return self.rows.changed
-
-    @property
-    def busy(self) -> bool:
-        """Whether so much waits for a runner that reading on would only pile up more."""
-        return self.dispatcher.backlog > MAX_QUEUED
 
     async def close(self, grace: float) -> None:
         """Stop dispatching. The next owner derives anew from the rows what was in progress."""

@@ -7,6 +7,7 @@ has written yet are remembered on the side.
 """
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -26,8 +27,9 @@ DUE_LIMIT = 1_000
 #: other jobs do not wait behind them. A few always, as there may be no end of others.
 GIVEN, LEAST = 400, 25
 
-#: Of how many that are held no more are read: they come first.
-HELD = 200
+#: Of how many that are held no more are read, as they come first; and of how many the rest is left
+#: to the table.
+HELD, MOST_HELD = 200, 4_000
 
 #: How many entries of the table are looked at to say what is late.
 LATE_LIMIT = 1_000
@@ -53,20 +55,30 @@ class Timetable:
         self._writing: list[_Due] = []
 
     def add(self, key: str, entry: Entry) -> None:
-        """Note an entry of a run that has just been folded and is due in the future."""
+        """Note an entry of a run that has just been folded, and is not begun now."""
         due = (entry.due_at, key)
-        if due <= self._horizon:
-            heapq.heappush(self._heap, due)
-        else:
+        if due > self._horizon:
             self._unwritten.append(due)
+            return
+        heapq.heappush(self._heap, due)
+        if len(self._heap) > MOST_HELD:
+            self._hold_less()
+
+    def _hold_less(self) -> None:
+        """Hold what comes first, and leave the rest to the table, or to the checkpoint that will
+        write it there."""
+        first = sorted(self._heap)
+        self._heap, later = first[:HELD], first[HELD:]
+        self._horizon = self._heap[-1]
+        self._unwritten += later
 
     def has_due(self, now: datetime) -> bool:
         return bool(self._heap) and self._heap[0][0] <= now
 
     def due(self, now: datetime, most: int = GIVEN) -> Iterator[tuple[Record, Kind, str]]:
         """Take out what has come due, of so many rows at most, without what holds no more."""
-        heap = self._heap
         for _ in range(most):
+            heap = self._heap
             if not heap or heap[0][0] > now:
                 return
             due = heapq.heappop(heap)
@@ -82,13 +94,14 @@ class Timetable:
 
     def late(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
         """What is due and was not taken out: of what is held, and of what was left in the table
-        because the shard has too much to do, or is not live; of that, the first `LATE_LIMIT`."""
+        because the shard has too much to do, or is not live; of that, no more than is bearable."""
         keys = {key for due_at, key in self._heap if due_at <= now}
         begin, past = self._horizon
         if begin <= now:
             far = self._table.due(begin, now + _MICROSECOND, LATE_LIMIT, past)
-            fresh = (*self._writing, *self._unwritten)
-            keys |= {each[1] for each in (*far, *fresh) if each > self._horizon and each[0] <= now}
+            unwritten = itertools.chain(self._writing, self._unwritten)
+            fresh = (each for each in unwritten if each > self._horizon and each[0] <= now)
+            keys |= {key for _, key in (*far, *itertools.islice(fresh, LATE_LIMIT))}
         for key in keys:
             record = self._get(key)
             if record is not None:
@@ -107,10 +120,11 @@ class Timetable:
             return
         until = (now + WINDOW, "")
         found = self._table.due(begin, until[0], DUE_LIMIT, past)
+        unwritten = itertools.chain(self._writing, self._unwritten)
+        found += (each for each in unwritten if self._horizon < each <= until)
         if len(found) >= DUE_LIMIT:
+            found = heapq.nsmallest(DUE_LIMIT, found)
             until = found[-1]
-        fresh = (*self._writing, *self._unwritten)
-        found += (each for each in fresh if self._horizon < each <= until)
         for due in found:
             heapq.heappush(self._heap, due)
         self._horizon = until

@@ -28,9 +28,6 @@ BATCH = 2_000
 #: Seconds until a consumer that does not stop is told so again.
 STOP_SECONDS = 0.5
 
-#: Seconds until a partition that was busy is looked at again.
-BUSY_SECONDS = 0.02
-
 #: Seconds between two times that a consumer is given other partitions. Each time leaves a request
 #: behind that the broker holds back, and it answers one after the other: a worker whose 50 shards
 #: came one by one read nothing for ten seconds.
@@ -94,7 +91,6 @@ class LogReader:
     """Follows partitions from given positions, and delivers what is committed of them in order.
 
     deliver: takes a batch of one partition; reading goes on when it returns.
-    busy: whether a partition is to be left alone at the moment.
     """
 
     def __init__(
@@ -102,12 +98,10 @@ class LogReader:
         settings: Settings,
         deliver: Deliver,
         *,
-        busy: Callable[[TopicPartition], bool] = lambda _: False,
         logger: Logger | None = None,
     ) -> None:
         self._logger = logger or _logger
         self._settings = settings
-        self._busy = busy
         self._deliver = deliver
         self._consumer: AIOKafkaConsumer | None = None
         # Where to read from what is to be followed, until it is read; and what is read already, and
@@ -208,13 +202,8 @@ class LogReader:
         return begins
 
     async def _read(self, reader: AIOKafkaConsumer) -> Batches:
-        ready = [partition for partition in self._read_to if not self._busy(partition)]
-        if not ready:
-            await asyncio.sleep(BUSY_SECONDS)
-            return {}
-        some = ready if len(ready) < len(self._read_to) else []
         try:
-            batches: Batches = await reader.getmany(*some, timeout_ms=IDLE_MS, max_records=BATCH)
+            batches: Batches = await reader.getmany(timeout_ms=IDLE_MS, max_records=BATCH)
         except Exception as error:
             # Whatever it is: a reader that ended would leave its shards standing still.
             if not self._unreachable:

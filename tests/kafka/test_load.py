@@ -15,7 +15,6 @@ import pytest
 
 from streamwf import Client, State
 from streamwf.adapters.kafka.append import append_batch, producer
-from streamwf.adapters.kafka.reader import BATCH
 from streamwf.adapters.kafka.topics import ensure_topics, partition_of
 from streamwf.adapters.kafka.triggers import append_triggers
 from streamwf.errors import RecordTooLarge
@@ -30,6 +29,9 @@ PAUSED = int(os.environ.get("STREAMWF_PAUSED_RUNS", "10000"))
 
 #: Megabytes that a worker with a full queue is far from.
 MUCH = 700
+
+#: What may wait for a runner beside a full queue: what was given out when there was room for one.
+MORE = 100
 
 #: Requests to one foreign id of each kind.
 HOT = 1_000
@@ -73,18 +75,22 @@ def megabytes(worker: Worker) -> float:
 
 
 @pytest.mark.timeout(240)
-async def test_triggers_that_come_faster_than_steps_end_wait_in_the_log(cluster: Cluster) -> None:
+async def test_triggers_that_come_faster_than_steps_end_wait_in_the_table(cluster: Cluster) -> None:
     worker = await started(cluster)
-    full = MAX_QUEUED + 2 * BATCH
-    slow, quick = names(0, full + 3_000, "slow"), iter(names(1, 1_000, "quick"))
+    slow, quick = names(0, MAX_QUEUED + 7_000, "slow"), iter(names(1, 1_000, "quick"))
     await trigger(cluster, slow, "slow")
 
-    async def reading_pauses() -> bool:
-        return await measured(worker, "streamwf_queue_depth") > MAX_QUEUED
+    async def all_read() -> bool:
+        runs = await measured(worker, "streamwf_runs", 'state="(INITIATED|RUNNING)"')
+        return runs == len(slow) and not await measured(worker, "streamwf_lag_events")
 
-    await until(reading_pauses, "the queue is full", 120)
-    waiting = await measured(worker, "streamwf_lag_events", 'shard="0"')
-    assert waiting >= 3_000
+    await until(all_read, "all triggers are read", 120)
+    # What waits can be steered.
+    async with Client.over_http(worker.url) as client:
+        last = await client.latest(orders, slow[-1])
+        assert last is not None
+        cancelled = await client.cancel(last.run_id, "it has waited for too long")
+        assert cancelled.state is State.CANCELLED
     # Other shards go on, for longer than the group would wait for a worker that is silent.
     begun = time.monotonic()
     async with Client.over_http(worker.url) as client, aiohttp.ClientSession() as session:
@@ -93,15 +99,14 @@ async def test_triggers_that_come_faster_than_steps_end_wait_in_the_log(cluster:
             await client.await_(orders, run_id, Status.DONE)
             async with session.get(f"{worker.url}/readyz") as answer:
                 assert answer.status == 200
-            assert await measured(worker, "streamwf_queue_depth") <= full
+            assert await measured(worker, "streamwf_queue_depth") <= MAX_QUEUED + MORE
             assert megabytes(worker) < MUCH
-    assert await measured(worker, "streamwf_lag_events", 'shard="0"') >= 3_000
     (cluster.folder / "gate").touch()
 
     async def all_done() -> bool:
         done = Filter(workflow="orders", prefix="slow-", state=[State.COMPLETED])
         async with Client.over_http(worker.url) as client:
-            return await client.count(done) == len(slow)
+            return await client.count(done) == len(slow) - 1
 
     await until(all_done, "all runs", 150)
     assert (worker.says("shard_closed"), worker.says("shard_opened")) == (0, PARTITIONS)

@@ -15,15 +15,29 @@ from unittest.mock import patch
 
 from tests.simulation.kafka import Cluster, Consumer, Producer
 
+#: What shards hold of what is due if they are crammed.
+CRAMMED = (
+    ("streamwf.shard.MAX_QUEUED", 1),
+    ("streamwf.timetable.HELD", 1),
+    ("streamwf.timetable.MOST_HELD", 2),
+    ("streamwf.timetable.DUE_LIMIT", 2),
+)
+
 #: Seconds between two ticks of a host. Each costs, and there are very many.
 TICK = 0.05
 
 
 @contextmanager
 def simulated(
-    cluster: Cluster, seconds: Callable[[], float], now: Callable[[], datetime], chance: Random
+    cluster: Cluster,
+    seconds: Callable[[], float],
+    now: Callable[[], datetime],
+    chance: Random,
+    *,
+    crammed: bool,
 ) -> Iterator[None]:
-    """seconds: what `time.monotonic` says. now: what the clock of the process that asks says."""
+    """seconds: what `time.monotonic` says. now: what the clock of the process that asks says.
+    crammed: whether shards hold hardly anything of what is due."""
 
     def producer(*, transactional_id: str | None = None, **given: Any) -> Producer:
         return Producer(cluster, transactional_id)
@@ -50,6 +64,7 @@ def simulated(
             ("streamwf.agents.host.monotonic", seconds),
             ("streamwf.agents.host.TICK", TICK),
             ("streamwf.agents.keys.ensure_keys", topics_are_there),
+            *(CRAMMED if crammed else ()),
         ):
             patches.enter_context(patch(target, value))
         patches.enter_context(patch.object(uuid, "uuid4", fresh_id))

@@ -23,6 +23,9 @@ FAULTS = (
 #: In how many of the simulations results are to be in the log once.
 EXACTLY_ONCE = 0.25
 
+#: The share of the plans whose workers hold hardly anything of what is due.
+CRAMMED = 0.3
+
 #: What nobody can make anything of.
 POISONS = ("no_json", "no_event", "other_source", "empty", "type", "result", "binary", "misplaced")
 
@@ -49,7 +52,8 @@ class Setup:
 
     skews: by how much each worker's clock is ahead. patience: after which a client gives up.
     rocksdb: whether the tables are real ones. exactly_once: whether results are to be in the log
-    once.
+    once. crammed: whether shards hold hardly anything of what is due, and leave the rest to their
+    tables.
     """
 
     workers: int
@@ -63,6 +67,7 @@ class Setup:
     skews: tuple[float, ...]
     rocksdb: bool
     exactly_once: bool
+    crammed: bool
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def a_plan(seed: int) -> Plan:
     chance = Random(f"plan {seed}")
     # By a chance of its own: what a seed's plan was before there was this, it still is.
     exactly_once = Random(f"guarantee {seed}").random() < EXACTLY_ONCE
-    setup = _a_setup(chance, exactly_once)
+    crammed = Random(f"crammed {seed}").random() < CRAMMED
+    setup = _a_setup(chance, exactly_once, crammed)
     length = chance.choice((4.0, 8.0, 15.0))
     names = [f"run-{n}" for n in range(chance.choice((1, 3, 8)))]
     acts = [_an_act(chance, n, names, length) for n in range(chance.choice((6, 20, 45)))]
@@ -98,7 +104,7 @@ def a_plan(seed: int) -> Plan:
     return Plan(seed, setup, a_spec(chance), entries, length)
 
 
-def _a_setup(chance: Random, exactly_once: bool) -> Setup:
+def _a_setup(chance: Random, exactly_once: bool, crammed: bool) -> Setup:
     workers = chance.choice((1, 2, 2, 3, 3))
     skewed = chance.random() < 0.4
     return Setup(
@@ -115,6 +121,7 @@ def _a_setup(chance: Random, exactly_once: bool) -> Setup:
         ),
         rocksdb=chance.random() < 0.03,
         exactly_once=exactly_once,
+        crammed=crammed,
     )
 
 

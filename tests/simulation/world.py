@@ -144,7 +144,13 @@ class World:
         """Raises Livelock."""
         gc.disable()
         try:
-            with simulated(self.cluster, self.loop.time, self.now, Random(f"ids {self.plan.seed}")):
+            with simulated(
+                self.cluster,
+                self.loop.time,
+                self.now,
+                Random(f"ids {self.plan.seed}"),
+                crammed=self.plan.setup.crammed,
+            ):
                 self.loop.spawn(self.loop.world, self.group.watch())
                 directing = self.loop.spawn(self.loop.world, self._direct())
                 for worker in self.workers[: self.plan.setup.workers]:

@@ -178,6 +178,21 @@ _moves = st.lists(
 def test_whatever_moves_and_whenever_it_is_written_nothing_due_is_missed(
     moves: list[tuple[str, int | None, int, str]],
 ) -> None:
+    nothing_due_is_missed(moves)
+
+
+@examples(300)
+@given(_moves)
+def test_nothing_due_is_missed_however_little_is_held(
+    moves: list[tuple[str, int | None, int, str]],
+) -> None:
+    with pytest.MonkeyPatch.context() as patches:
+        for name, limit in (("HELD", 1), ("MOST_HELD", 1), ("DUE_LIMIT", 2)):
+            patches.setattr(module, name, limit)
+        nothing_due_is_missed(moves)
+
+
+def nothing_due_is_missed(moves: list[tuple[str, int | None, int, str]]) -> None:
     """A run whose entry is due stays among what was given out until it changes."""
     rows, now = Rows(), NOW
     given_out: set[str] = set()
@@ -192,7 +207,9 @@ def test_whatever_moves_and_whenever_it_is_written_nothing_due_is_missed(
         if checkpoint:
             rows.checkpoint(fails=checkpoint == "failed", at=later if passes == 3 else None)
         now = later
-        given_out |= {foreign_id for foreign_id, _, _ in rows.due(now)}
+        # A look may find nothing but what holds no more.
+        for _ in range(len(moves) + 1):
+            given_out |= {foreign_id for foreign_id, _, _ in rows.due(now)}
         for name in "abc":
             latest = rows.latest(name)
             waits = latest is None or latest.due_at is None or latest.due_at > now
@@ -234,6 +251,39 @@ def test_only_so_many_are_given_out_at_a_time(rows: Rows) -> None:
     assert {row.foreign_id for look in looks for row, _, _ in look} == {
         f"o-{n:02}" for n in range(35)
     }
+
+
+@pytest.mark.parametrize("written", ["before", "after", "failed", "never"])
+def test_what_waits_to_be_begun_is_not_all_held(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    for name, limit in (("HELD", 5), ("MOST_HELD", 10), ("DUE_LIMIT", 10)):
+        monkeypatch.setattr(module, name, limit)
+    asked, get = list[str](), rows.latest
+
+    def noted(key: str) -> Record | None:
+        asked.append(key)
+        return get(key)
+
+    rows.timetable = Timetable(rows.table, noted)
+    begun, waits = 0, [run(f"o-{n:02}", due_at=NOW) for n in range(60)]
+    for row in waits:
+        # Due already, but there was no room for them.
+        rows.fresh[row.foreign_id] = row
+        rows.timetable.add(row.foreign_id, entries(row)[0])
+    if written in ("before", "failed"):
+        rows.checkpoint(fails=written == "failed")
+    found: list[str] = []
+    while len(found) < 60:
+        rows.timetable.scan(NOW)
+        some = [row.foreign_id for row, _, _ in rows.timetable.due(NOW, 4)]
+        assert some
+        found += some
+        begun += 1
+        if written == "after" and begun == 3:
+            rows.checkpoint()
+    assert found == [row.foreign_id for row in waits]
+    assert asked == found, "a row is read when its turn has come"
 
 
 def test_no_more_are_read_while_many_are_held(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:

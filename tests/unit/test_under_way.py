@@ -7,7 +7,8 @@ import pytest
 
 from streamwf import Run, Workflow
 from streamwf import shard as shards
-from streamwf.events import TRIGGER, request
+from streamwf.events import PAUSE, TRIGGER, request
+from streamwf.record import State
 from streamwf.shard import MAX_UNFOLDED, STILL
 from tests.support import WORKFLOW, settle
 from tests.unit.living import Living, living
@@ -99,11 +100,27 @@ async def test_what_the_log_has_lost_is_not_awaited(
         assert len(ran) == 2 * MAX_UNFOLDED
 
 
-async def test_a_shard_that_does_not_read_awaits_nothing(
+async def test_what_has_no_room_waits_in_the_table(
     workflow: Workflow[Any, Any], ran: list[Status], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "MAX_QUEUED", 100)
     async with living(workflow) as live:
+        live.may_start = False
         await begun(live)
-        assert not live.shard.busy
-        assert len(ran) >= RUNS - 100
+        assert (live.shard.position, live.shard.dispatcher.queued) == (RUNS, 100)
+        for _ in range(10):
+            live.checkpoint()
+            live.shard.scan_agenda(live.clock.now())
+            live.shard.tick(live.clock.now())
+            assert live.shard.dispatcher.queued == 100
+        # What can't begin can be steered.
+        live.append(
+            request(WORKFLOW, PAUSE, f"o-{RUNS - 1}", live.clock.now(), event_id="p", reason="wait")
+        )
+        live.shard.fold(live.log[live.shard.position :])
+        paused = live.run(f"run-{RUNS - 1}")
+        assert paused is not None
+        assert paused.state is State.PAUSED
+        live.may_start = True
+        await live.pump()
+        assert len(ran) == 2 * (RUNS - 1)
