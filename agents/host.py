@@ -48,8 +48,7 @@ from streamwf.measures import Measures
 from streamwf.ports import KeyProvider, Letter, Logger, LogRecord
 from streamwf.searched import terms_of
 from streamwf.settings import Settings
-from streamwf.shard import Shard
-from streamwf.timetable import GIVEN
+from streamwf.shard import Shard, room_of_each
 
 #: Seconds between two looks at what has come due.
 TICK = 0.02
@@ -411,8 +410,7 @@ class KafkaHost:
         while True:
             await asyncio.sleep(TICK)
             now, shards = self.clock.now(), self._open_shards()
-            # Shared among the shards that have something, as the one loop is.
-            room = GIVEN // (sum(shard.has_due(now) for shard in shards) or 1)
+            room = room_of_each(shards, now)
             for shard in shards:
                 try:
                     if not shard.live:

@@ -32,7 +32,7 @@ from .ports import Clock, Filed, KeyProvider, Letter, Logger, LogRecord, Tracing
 from .record import FIRST_KEY, Record
 from .searched import terms_of
 from .settings import Settings, load
-from .shard import Limits, Shard
+from .shard import Limits, Shard, room_of_each
 from .tables.keys import MemoryKeys
 from .tables.memory import MemoryTable
 from .vaults import Vaults
@@ -249,9 +249,12 @@ class EmbeddedHost:
     def run_due(self) -> None:
         """Dispatch what has come due."""
         now = self.clock.now()
-        for shard in self._shards.values():
+        shards = self._shards.values()
+        for shard in shards:
             shard.scan_agenda(now)
-            shard.tick(now)
+        room = room_of_each(shards, now)
+        for shard in shards:
+            shard.tick(now, room)
 
     # ---- what the operations ask
 

@@ -9,7 +9,7 @@ out, makes checkpoints durable, and calls `tick`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -536,8 +536,7 @@ class Shard:
         return self.live and self._timetable.has_due(now)
 
     def tick(self, now: datetime, room: int = GIVEN) -> None:
-        """Run what has come due. room: how many jobs may be under way, so that others do not wait
-        behind them."""
+        """Run what has come due. room: how many jobs may be under way, as `room_of_each` says."""
         if self.live:
             self._look_whether_anything_comes_back()
             queued = self.dispatcher.backlog
@@ -654,3 +653,10 @@ class Shard:
         await self.dispatcher.close(grace)
         self.open = False
         self.waiting.close(NotReady(what=f"{self.workflow.name}, shard {self.partition}"))
+
+
+def room_of_each(shards: Collection[Shard], now: datetime) -> int:
+    """How many jobs each of a worker's shards may have under way before it takes more out of its
+    agenda, so that others do not wait behind them: shared among those that have something due, as
+    the one loop is."""
+    return GIVEN // (sum(shard.has_due(now) for shard in shards) or 1)

@@ -40,7 +40,7 @@ from .ports import (
 )
 from .searched import terms_of
 from .settings import Settings
-from .shard import Append, Aside, Limits, Shard
+from .shard import Append, Aside, Limits, Shard, room_of_each
 from .stored_log import StoredLog
 from .stored_shard import StoredShard, table_of
 from .vaults import Vaults
@@ -353,10 +353,11 @@ class StoredHost:
         while True:
             await asyncio.sleep(TICK)
             now = self.clock.now()
+            room = room_of_each([owned.shard for owned in self._owned.values()], now)
             for owned in self._owned.values():
                 try:
                     owned.shard.scan_agenda(now)
-                    owned.shard.tick(now)
+                    owned.shard.tick(now, room)
                 except Exception as error:
                     self._warn("tick_failed", owned.id, error)
 
