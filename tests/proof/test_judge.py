@@ -111,7 +111,7 @@ def refolded(story: Story, records: Iterable[LogRecord]) -> Story:
 def written(record: LogRecord, **changed: Any) -> MemoryRecord:
     """A record as it is in memory, with other attributes."""
     same = MemoryRecord(record.offset, record.key, record.value, record.timestamp)
-    return replace(same, **changed)
+    return msgspec.structs.replace(same, **changed)
 
 
 # ---- what is right
