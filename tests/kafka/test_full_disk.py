@@ -88,11 +88,12 @@ async def test_a_copy_is_kept_again_once_there_is_room(
     await until(caught_up, "all copies as of the end")
 
 
-def position(table: Path) -> int:
-    """What a table is as of that a worker has open."""
+def position(table: Path) -> int | None:
+    """What a table is as of that a worker has open; None if nothing was written to it yet."""
     read_only = AccessType.read_only()
     found = Rdict(str(table), options=Options(raw_mode=True), access_type=read_only)
     try:
-        return msgspec.msgpack.decode(found[b"m"], type=AsOf).position
+        stored = found.get(b"m")
+        return None if stored is None else msgspec.msgpack.decode(stored, type=AsOf).position
     finally:
         found.close()

@@ -73,7 +73,8 @@ class Site:
         self._thread.join()
         self._loop.close()
         # A browser connects while nobody takes it any more, and whichever test runs when such a
-        # connection is thrown away would be blamed for it.
+        # connection is thrown away would be blamed for it. The server may know it.
+        del self.server
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
