@@ -45,8 +45,8 @@ GONE = (
     *(GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, GroupLoadInProgressError),
 )
 
-#: What aiokafka writes beside that, without the error, or of what it tries again by itself; and what
-#: an outage leads to.
+#: What aiokafka writes beside that, without the error, or of what it tries again by itself; and
+#: what an outage leads to.
 BESIDE = (
     *("Unable to update metadata", "Marking the coordinator dead", "Heartbeat failed for group"),
     "Got error produce response on topic-partition %s, retrying",
