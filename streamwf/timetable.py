@@ -94,7 +94,8 @@ class Timetable:
 
     def late(self, now: datetime) -> Iterator[tuple[Record, Kind, str]]:
         """What is due and was not taken out: of what is held, and of what was left in the table
-        because the shard has too much to do, or is not live; of that, no more than is bearable."""
+        because the shard has too much to do, or is not live. Of what was left, no more than
+        `LATE_LIMIT` is looked at, and as much of what no checkpoint has written yet."""
         keys = {key for due_at, key in self._heap if due_at <= now}
         begin, past = self._horizon
         if begin <= now:
